@@ -1,0 +1,44 @@
+# make run      install into .venv and run the server, the back ends and the front end; Ctrl-C stops them
+# make test     install what the tests need, then lint, check types and run every test
+# make bench    compare with nats-py over nats-server in one run
+#
+# Paths are relative and nothing goes through .venv/bin's scripts, whose first line breaks in a path with a space.
+
+PYTHON ?= python3
+AMQP_PORT ?= 5672
+PORT ?= 8000
+WORKERS ?= 1
+export AMQP_PORT PORT WORKERS
+
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: help run test bench clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: .venv/.installed-run
+	@exec .venv/bin/python scripts/run.py
+
+test: .venv/.installed-test
+	@./scripts/install-browser
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: .venv/.installed-bench
+	.venv/bin/python benchmarks/rpc.py $(BENCH_ARGS)
+
+clean:
+	rm -rf .venv
+
+# A stamp is newer than what it was installed from, so a second run installs nothing.
+.venv/.installed-run: pyproject.toml scripts/install
+	@PYTHON="$(PYTHON)" ./scripts/install run --editable '.[server,web]'
+
+.venv/.installed-test: pyproject.toml scripts/install
+	@PYTHON="$(PYTHON)" ./scripts/install test --editable '.[server,web,test]'
+
+.venv/.installed-bench: pyproject.toml scripts/install benchmarks/requirements.txt
+	@PYTHON="$(PYTHON)" ./scripts/install bench --editable '.[server,web]' -r benchmarks/requirements.txt

@@ -1,0 +1,26 @@
+# ruff: noqa: UP025 (the listing of the article, as it was printed)
+import macaque
+
+app = macaque.Server()
+
+tasks = [
+    {
+        'id': 1,
+        'title': u'Buy groceries',
+        'description': u'Milk, Cheese, Pizza, Fruit, Tylenol',
+        'done': False
+    },
+    {
+        'id': 2,
+        'title': u'Learn Python',
+        'description': u'Need to find a good Python tutorial on the web',
+        'done': False
+    }
+]
+
+@app.service('/todo/api/v1.0/tasks')
+def get_tasks(request):
+    return {'tasks': tasks}
+
+if __name__ == '__main__':
+    app.run(debug=True)

@@ -1,0 +1,123 @@
+"""The `macaque` command: call a service from a shell, and run the services of a module.
+
+A mistake is one line on stderr: exit code 2 when the command or its surroundings are wrong, 1 when the call failed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from macaque.client import TIMEOUT, Client
+from macaque.errors import ConnectionLost, MacaqueError
+from macaque.server import Server
+from mqlight.errors import InvalidArgumentError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="macaque-amqp")
+def main() -> None:
+    """Microservices over AMQP 1.0."""
+
+
+@main.command()
+@click.argument("topic")
+@click.argument("json", default="null", metavar="[JSON]")
+@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="How long to wait.")
+@click.option("--broker", metavar="URL", help="The server. [default: MACAQUE_BROKER, or amqp://127.0.0.1:5672]")
+def call(topic: str, json: str, timeout: float, broker: str | None) -> None:
+    """Call the service at TOPIC with JSON as its data, and print what it answers.
+
+    JSON is null when it is left out; - reads it from standard input.
+    """
+    if json == "-":
+        json = sys.stdin.read()
+    try:
+        data = msgspec.json.decode(json)
+    except (ValueError, RecursionError) as error:
+        _fail(2, f"{_shortened(json)} is not JSON ({error}); a string needs its quotes, as in '\"text\"'")
+    answer = _call(topic, data, timeout, broker)
+    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=4).decode())
+
+
+def _call(topic: str, data: Any, timeout: float, broker: str | None) -> Any:
+    logging.getLogger("mqlight").setLevel(logging.ERROR)  # what goes wrong is said here, in one line
+    try:
+        client = Client(broker=broker, timeout=timeout)
+    except InvalidArgumentError as error:
+        source = "MACAQUE_BROKER" if broker is None else "--broker"
+        _fail(2, f"the URL in {source} cannot be used ({error}); one that can is amqp://127.0.0.1:5672")
+    except ValueError as error:
+        _fail(2, str(error))
+    try:
+        with client:
+            client.connect(min(timeout, TIMEOUT))
+            return client.call(topic, data).result()
+    except ConnectionLost as error:
+        _fail(2, str(error))
+    except MacaqueError as error:
+        _fail(1, str(error))
+    except (TypeError, ValueError) as error:
+        _fail(2, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted")
+
+
+@main.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--debug", is_flag=True, help="Log more, and send tracebacks to callers.")
+def run(app: str, debug: bool) -> None:
+    """Serve the services of APP, a macaque.Server in MODULE or a function that returns one, until Ctrl-C or SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    server = _load(app)
+    try:
+        server.run(debug=debug)
+    except MacaqueError as error:
+        _fail(2, str(error))
+
+
+def _load(app: str) -> Server:
+    """The server that MODULE:APP names; ends the command with a line on stderr if there is none."""
+    module_name, colon, path = app.partition(":")
+    if not colon or not module_name or not path:
+        _fail(2, f"{app} is not MODULE:APP; write the module, a colon, and the name of its macaque.Server")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            _fail(2, f"there is no module {module_name} in {os.getcwd()} or on Python's path")
+        _fail(2, f"{module_name} cannot be imported: {error}")
+    except Exception as error:
+        _fail(2, f"{module_name} cannot be imported: {type(error).__name__}: {error}")
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            _fail(2, f"{module_name} has no {path}; is it the name of the macaque.Server?")
+    if not isinstance(found, Server) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            _fail(2, f"{app} failed: {type(error).__name__}: {error}")
+    if not isinstance(found, Server):
+        _fail(2, f"{app} is of type {type(found).__name__}; a macaque.Server is needed, or a function that returns one")
+    return found
+
+
+def _shortened(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _fail(code: int, reason: str) -> NoReturn:
+    click.echo(f"macaque: {' '.join(reason.split())}", err=True)
+    raise SystemExit(code)

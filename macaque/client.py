@@ -1,0 +1,397 @@
+"""The calling end: requests go out, each with a uuid, and the replies come to a topic of the client's own.
+
+The rules of this file:
+
+* Every call ends exactly once, by its deadline at the latest: in its data or in one of the errors of this package.
+  Whoever takes it out of the pending calls ends it.
+* What the connection calls (`_on_delivery`, `_requested`, `_on_state`) runs under the connection's lock: it is short
+  and calls nothing of the connection but a lane. The user's functions run in one lane, one at a time.
+* Memory is bounded: there are at most so many calls in flight, and so many callbacks that wait for their turn; then
+  `call` waits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from time import monotonic, time
+from types import TracebackType
+from typing import Any
+
+from macaque.call import Call, checked_timeout
+from macaque.envelope import BadReply, decode_reply, encode_request
+from macaque.errors import ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.keeper import keeper
+from macaque.pending import MAXIMUM, Pending
+from mqlight.arguments import client_id
+from mqlight.connection import Connection, State
+from mqlight.delivery import Delivery
+from mqlight.errors import MQLightError, StoppedError
+from mqlight.service import ServiceLike, resolve
+from mqlight.wire.terms import Condition, Outcome
+from mqlight.wire.topics import validate_topic
+
+__all__ = ["Client"]
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds that a call has when nobody says otherwise."""
+REPLY_TTL = 30
+"""Seconds that the replies to this client are kept while it is not connected."""
+REPLY_CREDIT = 1024
+CLOSE_TIMEOUT = 2.0
+KNOWN_TOPICS = 4096
+
+
+class Client:
+    """Calls services by their endpoint, from any thread.
+
+    It connects at the first call, or by `start` or `connect`, and comes back by itself when the connection is lost.
+
+    Args:
+        broker: URL, list of URLs, or function that finds them; None takes `MACAQUE_BROKER`, else the bound Cloud
+            Foundry service, else `amqp://127.0.0.1:5672`.
+        cid: the client id, unique among all that are connected; None makes one.
+        security_options: user and TLS, as the MQ Light API names them.
+        timeout: seconds that a call has.
+
+    Raises:
+        TypeError, ValueError: an argument, or the environment, says what cannot work.
+    """
+
+    def __init__(
+        self,
+        broker: ServiceLike | None = None,
+        cid: str | None = None,
+        security_options: dict[str, Any] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.client_id = client_id(f"macaque_{uuid.uuid4().hex[:12]}" if cid is None else cid)
+        self._timeout = checked_timeout(timeout)
+        service, _ = resolve(broker, security_options, os.environ)
+        self._reply_to = f"response/{self.client_id}"
+        self._prefix = str(uuid.uuid4())[:24]
+        self._numbers = itertools.count(1)
+        self._topics: set[str] = set()
+        self._pending: Pending[Call] = Pending(threading.Lock())
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._owed: dict[str, None] = {}
+        """Calls with a callback that has not returned yet. One dict operation at a time needs no lock."""
+        self._turn = threading.Lock()
+        self._started = False
+        self._closed = False
+        self._watched = False
+        self._refused: Exception | None = None
+        self._starting = threading.Lock()
+        self._connection = Connection(service, self.client_id, on_state=self._on_state)
+        self._connection.every(self._expire)
+        self._lane = self._connection.lane(1)
+        self._subscription = self._connection.subscribe(
+            self._reply_to,
+            ttl=REPLY_TTL,
+            credit=REPLY_CREDIT,
+            on_delivery=self._on_delivery,
+            on_subscribed=self._on_subscribed,
+        )
+
+    def __repr__(self) -> str:
+        return f"<macaque.Client {self.client_id}: {self._connection.state.value}>"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Life
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the messaging server now."""
+        return self._connection.state is State.STARTED
+
+    def start(self) -> None:
+        """Begin to connect, and return at once. Calls do that themselves. Raises ConnectionLost after `close`."""
+        with self._starting:
+            if self._closed:
+                raise ConnectionLost(
+                    f"The client {self.client_id} was closed: make a new one to go on calling.", reason="closed"
+                )
+            if not self._started:
+                self._connection.start()
+                atexit.register(self._at_exit)
+                self._started = True
+
+    def connect(self, timeout: float = 10.0) -> None:
+        """Connect, and wait for it.
+
+        Raises:
+            ConnectionLost: why it did not work, as soon as each URL was tried once, or after `timeout` seconds. The
+                client goes on trying unless it was refused.
+        """
+        self.start()
+        try:
+            self._connection.wait_started(timeout)
+        except MQLightError as error:
+            raise self._lost(error) from error
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Leave the server; calls that have not ended end in ConnectionLost. May be called twice.
+
+        Args:
+            timeout: seconds for taking leave; then the connection is cut.
+        """
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+            started = self._started
+        self._close_calls()
+        if started:
+            atexit.unregister(self._at_exit)
+            if self.connected and self._refused is None:
+                self._connection.unsubscribe(self._subscription, forget=True)
+            self._connection.stop(timeout)
+            self._close_calls()  # those that slipped in meanwhile
+        with self._room:
+            self._room.notify_all()
+        keeper.look()
+
+    def _close_calls(self) -> None:
+        for call in self._pending.clear():
+            said = f"The client was closed before {call.topic!r} answered."
+            self._end(call, None, ConnectionLost(said, reason="closed"))
+
+    # Calling
+
+    def call(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> Call:
+        """Ask the service at `endpoint`, and return at once; wait for the answer with `.result()`.
+
+        Args:
+            endpoint: the topic of the service.
+            data: anything that JSON has.
+            callback: called with the data of the reply, one callback at a time. The process stays alive for it, and
+                `exit()` in it ends the process.
+            timeout: seconds; None takes the client's.
+            on_error: called with the error, where there is a callback and the call has no result. Without it the error
+                is logged.
+
+        Returns:
+            The call, which ends in the data or in RemoteError, NoResponders, Timeout or ConnectionLost.
+
+        Raises:
+            TypeError, ValueError: an argument cannot work; the sentence names it.
+            Timeout, ConnectionLost: there was no room to send it for `timeout` seconds, or the client was closed.
+        """
+        if not self._started or self._closed or self._refused is not None:
+            self._prepare()
+        if type(endpoint) is not str or endpoint not in self._topics:
+            self._check_topic(endpoint)
+        owing = callback is not None or on_error is not None
+        if owing:
+            self._check_callbacks(callback, on_error)
+        seconds = self._timeout if timeout is None else checked_timeout(timeout)
+        number = f"{self._prefix}{next(self._numbers):012x}"
+        message = encode_request(number, endpoint, data, self._reply_to, now=time(), timeout=seconds)
+        deadline = monotonic() + seconds
+        call = Call(self, number, endpoint, seconds, deadline, callback, on_error)
+        if owing:
+            self._owed[number] = None
+        if len(self._owed) > MAXIMUM or not self._pending.add(call):
+            self._wait_for_room(call)
+        connection = self._connection
+        connection.wake(deadline)
+        try:
+            connection.publish(endpoint, message, mandatory=True, on_outcome=call._on_outcome, timeout=seconds)
+        except (TimeoutError, StoppedError) as error:
+            if self._pending.pop(number) is not None:
+                self._done_with(call)
+                raise self._overdue(call) from error
+        return call
+
+    def _prepare(self) -> None:
+        self.start()
+        if self._refused is not None:
+            raise self._lost(self._refused) from self._refused
+
+    def _check_topic(self, endpoint: object) -> None:
+        if not isinstance(endpoint, str):
+            raise TypeError(f"The endpoint {endpoint!r} is not a str; give the topic of a service.")
+        validate_topic(endpoint)
+        if len(self._topics) >= KNOWN_TOPICS:
+            self._topics.clear()
+        self._topics.add(endpoint)
+
+    def _check_callbacks(self, *functions: object) -> None:
+        for function in functions:
+            if function is not None and not callable(function):
+                raise TypeError(f"The callback {function!r} is not a function.")
+        if not self._watched:
+            keeper.watch(self)
+            self._watched = True
+
+    def _wait_for_room(self, call: Call) -> None:
+        """There are too many calls: wait for a place among the pending ones. Raises Timeout, ConnectionLost."""
+        added = False
+
+        def try_it() -> bool:
+            nonlocal added
+            added = not self._closed and len(self._owed) <= MAXIMUM and self._pending.add(call)
+            return added or self._closed
+
+        self._connection.before_blocking()
+        with self._room:
+            self._waiting += 1
+            try:
+                self._room.wait_for(try_it, call.deadline - monotonic())
+            finally:
+                self._waiting -= 1
+                if not added:
+                    self._done_with(call)
+        if not added:
+            raise self._overdue(call)
+
+    # How a call ends
+
+    def _end(self, call: Call, data: Any, error: Exception | None) -> None:
+        """End a call that was taken out of the pending ones."""
+        call._end(data, error)
+        if call.callback is not None or call.on_error is not None:
+            self._run(self._call_back, call, data, error)
+        if self._waiting:
+            with self._room:
+                self._room.notify_all()
+
+    def _call_back(self, call: Call, data: Any, error: Exception | None) -> None:
+        try:
+            if error is None:
+                if call.callback is not None:
+                    call.callback(data)
+            elif call.on_error is not None:
+                call.on_error(error)
+            else:
+                log.error("the call of %r failed: %s", call.topic, error)
+        finally:
+            self._done_with(call)
+
+    def _done_with(self, call: Call) -> None:
+        """Its callback has returned, or will not be called."""
+        self._owed.pop(call.uuid, None)
+        if self._waiting:
+            with self._room:
+                self._room.notify_all()
+        if not self._owed:
+            keeper.look()
+
+    def _overdue(self, call: Call) -> MacaqueError:
+        """How a call ends that has no answer by its deadline."""
+        connection = self._connection
+        if self._closed:
+            return ConnectionLost(f"The client was closed before {call.topic!r} was called.", reason="closed")
+        if call.accepted:
+            said = f"No answer from {call.topic!r} within {call.timeout:g} s."
+        elif connection.state is State.STARTED:
+            said = f"The server had no room for the request to {call.topic!r} within {call.timeout:g} s."
+        else:
+            return self._lost(connection.error)
+        return Timeout(said, topic=call.topic, timeout=call.timeout)
+
+    def _lost(self, error: Exception | None) -> ConnectionLost:
+        url = getattr(error, "url", None) or self._connection.url
+        reason = "it does not answer" if error is None else str(error)
+        return ConnectionLost(f"No connection to the messaging server: {reason}", url=url, reason=reason)
+
+    def _expire(self, now: float) -> float | None:
+        for call in self._pending.expire(now):
+            self._end(call, None, self._overdue(call))
+        return self._pending.next_deadline()
+
+    # Told by the connection, under its lock
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        try:
+            reply = decode_reply(delivery.message)
+        except BadReply as error:
+            log.warning("dropped a message to %s: %s", self._reply_to, error)
+            delivery.reject("amqp:decode-error", str(error))
+            return
+        delivery.accept()
+        call = self._pending.pop(reply.uuid)
+        if call is None:
+            log.debug("dropped a reply that nobody waits for: %s", reply.uuid)
+        else:
+            self._end(call, reply.data, None if reply.error is None else reply.error.exception())
+
+    def _requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
+        """What the server did with a request."""
+        if outcome is Outcome.ACCEPTED:
+            call.accepted = True
+            return
+        if self._pending.pop(call.uuid) is None:
+            return
+        error: MacaqueError
+        if outcome is Outcome.RELEASED:
+            # The server's "released" has no condition; the connection's own, when it is given up, has one.
+            error = NoResponders(call.topic) if condition is None else self._lost(self._connection.error)
+        else:
+            name, description = condition or ("amqp:modified", "it gave the request back")
+            error = RemoteError.refused(name, description)
+        self._end(call, None, error)
+
+    def _on_subscribed(self, error: Exception | None) -> None:
+        if error is not None:
+            log.error("the server does not let %s listen on %s: %s", self.client_id, self._reply_to, error)
+            self._give_up(error)
+
+    def _on_state(self, state: State, error: Exception | None) -> None:
+        if state is State.STOPPED and error is not None:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._refused = error
+        for call in self._pending.clear():
+            self._end(call, None, self._lost(error))
+
+    # Where the user's functions run
+
+    def _before_blocking(self) -> None:
+        self._connection.before_blocking()
+
+    @property
+    def owes(self) -> bool:
+        """Whether a callback is still to be run."""
+        return bool(self._owed) and not self._closed
+
+    def _run(self, function: Callable[..., object], *args: Any) -> None:
+        """Have a function of the user's run soon, one at a time."""
+        if keeper.leaving:
+            keeper.run(self._in_turn, function, *args)
+        else:
+            self._lane.submit(self._in_turn, function, *args)
+
+    def _in_turn(self, function: Callable[..., object], *args: Any) -> None:
+        with self._turn:
+            function(*args)
+
+    def _at_exit(self) -> None:
+        try:
+            self.close()
+        except Exception:
+            log.debug("%s could not take its leave", self.client_id, exc_info=True)

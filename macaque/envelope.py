@@ -1,0 +1,246 @@
+"""What macaque puts into messages: requests and replies, to AMQP bytes and back.
+
+The rules of this file:
+
+* A request is the JSON `{"uuid", "data", "replyTo"}`, a reply `{"uuid", "data"}` or `{"uuid", "error"}`. Other members
+  come on top (`expires`, `sentAt`, `source`), these never change, and what is not known is skipped.
+* The JSON travels as text with content type `text/plain`, as the first macaque sent it: under `application/json` the
+  MQ Light clients parse a body themselves, and the first macaque would then parse it a second time.
+* The AMQP properties say the same once more, for a client that knows only AMQP 1.0: it may send bare data with
+  `reply-to`, and gets a bare reply with its `correlation-id`.
+* A request comes from strangers. Only BadRequest comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from macaque.errors import MacaqueError, RemoteError
+from mqlight.wire.message import Message, MessageError, decode, encode, text_body
+
+__all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request"]
+
+CONTENT_TYPE = "text/plain"
+BARE_CONTENT_TYPE = "application/json"
+MAX_TTL = 0xFFFFFFFF
+"""Milliseconds: AMQP's ttl is an unsigned 32-bit number (section 3.2.1)."""
+
+Id = Any
+"""A message id of AMQP: str, bytes, int or UUID."""
+
+
+class BadRequest(MacaqueError, ValueError):
+    """Bytes that are no request. The sentence says what is wrong with them."""
+
+
+class BadReply(MacaqueError, ValueError):
+    """Bytes that are no reply."""
+
+
+class Request(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """A request. Times are in ms since 1970. `reply_to` None or empty: nobody waits for an answer."""
+
+    uuid: str
+    data: Any
+    reply_to: str | None = None
+    expires: float | None = None
+    sent_at: float | None = None
+    source: str | None = None
+
+
+class BareRequest(Request):
+    """A request of a client that knows only AMQP 1.0: `data` was the whole body, `correlation` is its message's id."""
+
+    correlation: Id = None
+
+
+class Fault(msgspec.Struct, omit_defaults=True):
+    """The `error` of a reply; see RemoteError for what its members mean."""
+
+    code: int | str
+    message: str
+    type: str | None = None
+    details: Any = None
+    retryable: bool = False
+    traceback: str | None = None
+
+    def exception(self) -> RemoteError:
+        return RemoteError(self.code, self.message, self.type, self.details, self.retryable, self.traceback)
+
+
+class Reply(msgspec.Struct):
+    """A reply: `data`, or `error` if that is not None."""
+
+    uuid: str
+    data: Any = None
+    error: Fault | None = None
+
+
+class _Result(msgspec.Struct):
+    uuid: str
+    data: Any
+
+
+class _Failure(msgspec.Struct):
+    uuid: str
+    error: Fault
+
+
+def _unknown(value: object) -> object:
+    raise TypeError(f"{_short(value)} is of type {type(value).__name__}, which JSON has no place for")
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+_to_json: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_unknown).encode
+_to_request: Callable[[Any], Request] = msgspec.json.Decoder(Request).decode
+_to_reply: Callable[[Any], Reply] = msgspec.json.Decoder(Reply).decode
+_to_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
+
+
+def _json(envelope: object, data: object, what: str) -> str:
+    try:
+        return _to_json(envelope).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"The {what} {_short(data)} cannot be sent as JSON: {error}.") from error
+
+
+# Requests
+
+
+def encode_request(uuid: str, topic: str, data: object, reply_to: str, *, now: float, timeout: float) -> bytes:
+    """The AMQP message that asks the service on `topic`.
+
+    Args:
+        data: anything that JSON has, and what msgspec makes of more: dates, UUIDs, dataclasses, sets. NaN becomes null.
+        now: seconds since 1970.
+        timeout: seconds that the caller waits; after them neither the server nor a service takes the request up.
+
+    Raises:
+        TypeError: JSON has no place for `data`; the sentence names the value.
+    """
+    milliseconds = int(timeout * 1000)
+    body = _json(Request(uuid, data, reply_to, int(now * 1000) + milliseconds), data, "data")
+    return encode(
+        Message(
+            body=body,
+            to=topic,
+            reply_to=reply_to,
+            message_id=uuid,
+            content_type=CONTENT_TYPE,
+            ttl=min(max(milliseconds, 1), MAX_TTL),
+        )
+    )
+
+
+def decode_request(message: bytes) -> Request:
+    """The request in an AMQP message: with macaque's envelope, or bare data with a `reply-to` property.
+
+    A JSON object with `uuid` and `data` is an envelope, unless only the property says where the reply goes.
+
+    Raises:
+        BadRequest: neither of the two.
+    """
+    text = text_body(message)
+    if text is not None:
+        try:
+            request = _to_request(text)
+        except (ValueError, RecursionError):
+            pass  # the long way finds out what it is
+        else:
+            if request.reply_to:
+                return request
+    try:
+        received = decode(message)
+    except MessageError as error:
+        raise BadRequest(f"The request is no AMQP message. {error}") from error
+    body, reply_to = received.body, received.reply_to
+    wrong: object = "its body is not text"
+    if isinstance(body, (str, bytes)):
+        try:
+            request = _to_request(body)
+        except (ValueError, RecursionError) as error:
+            wrong = error
+        else:
+            if request.reply_to or not reply_to:
+                return request
+    if not reply_to:
+        raise BadRequest(
+            f"The request is neither JSON with 'uuid', 'data' and 'replyTo' ({wrong}) nor has it a reply-to property."
+        )
+    correlation = received.message_id if received.correlation_id is None else received.correlation_id
+    return BareRequest("" if correlation is None else str(correlation), _bare(body), reply_to, correlation=correlation)
+
+
+def _bare(body: Any) -> Any:
+    if isinstance(body, (str, bytes)):
+        try:
+            return _to_data(body)
+        except (ValueError, RecursionError):
+            return body
+    return body
+
+
+# Replies
+
+
+def encode_reply(request: Request, data: object) -> bytes:
+    """The AMQP message that answers `request`, whose `reply_to` is not None.
+
+    Raises:
+        TypeError: JSON has no place for `data`; the sentence names the value.
+    """
+    if type(request) is BareRequest:
+        return _bare_reply(request, data)
+    body = _json(_Result(request.uuid, data), data, "result")
+    return encode(Message(body=body, to=request.reply_to, correlation_id=request.uuid, content_type=CONTENT_TYPE))
+
+
+def encode_fault(request: Request, fault: Fault) -> bytes:
+    """The AMQP message that answers `request` with an error.
+
+    To a bare request the body is the error, and the application properties `error-code` and `error-message` tell it
+    from a result.
+
+    Raises:
+        TypeError: JSON has no place for the fault's details.
+    """
+    if type(request) is BareRequest:
+        properties = {"error-code": fault.code, "error-message": fault.message}
+        return _bare_reply(request, fault, properties)
+    body = _json(_Failure(request.uuid, fault), fault.details, "details of the error")
+    return encode(Message(body=body, to=request.reply_to, correlation_id=request.uuid, content_type=CONTENT_TYPE))
+
+
+def _bare_reply(request: BareRequest, data: object, properties: dict[str, Any] | None = None) -> bytes:
+    return encode(
+        Message(
+            body=_json(data, data, "result"),
+            to=request.reply_to,
+            correlation_id=request.correlation,
+            content_type=BARE_CONTENT_TYPE,
+            properties=properties,
+        )
+    )
+
+
+def decode_reply(message: bytes) -> Reply:
+    """The reply in an AMQP message.
+
+    Raises:
+        BadReply: it holds none.
+    """
+    text = text_body(message)
+    try:
+        return _to_reply(decode(message).body if text is None else text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadReply(f"The message is no reply: {error}") from error

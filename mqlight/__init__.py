@@ -1,0 +1,76 @@
+"""MQ Light messaging for Python 3: send to topics, listen to topic patterns, share the work.
+
+    import mqlight
+
+    client = mqlight.Client("amqp://127.0.0.1:5672")
+    client.subscribe("news/#", on_message=lambda kind, data, delivery: print(data))
+    client.send("news/local", "Hello")
+
+`Client` is the MQ Light API. `Connection` is what it stands on: encoded messages, outcomes and credit. For a server
+to develop against, run `python -m mqlight.server`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from mqlight.arguments import QOS_AT_LEAST_ONCE, QOS_AT_MOST_ONCE
+from mqlight.client import Client
+from mqlight.connection import Connection
+from mqlight.errors import (
+    InternalError,
+    InvalidArgumentError,
+    MQLightError,
+    NetworkError,
+    NotPermittedError,
+    RangeError,
+    ReplacedError,
+    SecurityError,
+    StoppedError,
+    SubscribedError,
+    UnsubscribedError,
+)
+from mqlight.payload import MALFORMED, MESSAGE
+from mqlight.wire.message import Message
+
+__all__ = [
+    "DRAIN",
+    "ERROR",
+    "MALFORMED",
+    "MESSAGE",
+    "QOS_AT_LEAST_ONCE",
+    "QOS_AT_MOST_ONCE",
+    "RETRYING",
+    "STARTED",
+    "STARTING",
+    "STOPPED",
+    "STOPPING",
+    "Client",
+    "Connection",
+    "InternalError",
+    "InvalidArgumentError",
+    "MQLightError",
+    "Message",
+    "NetworkError",
+    "NotPermittedError",
+    "RangeError",
+    "ReplacedError",
+    "SecurityError",
+    "StoppedError",
+    "SubscribedError",
+    "UnsubscribedError",
+    "__version__",
+]
+
+STARTED = "started"
+STARTING = "starting"
+STOPPED = "stopped"
+STOPPING = "stopping"
+RETRYING = "retrying"
+ERROR = "error"
+DRAIN = "drain"
+
+try:
+    __version__ = version("macaque-amqp")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"

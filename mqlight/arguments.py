@@ -1,0 +1,275 @@
+"""What may be given to the MQ Light API, and what is said about everything else.
+
+Each function takes what the application gave and returns it ready for use, or raises. Types, ranges and messages are
+those of IBM's Python client, so that code written against it meets nothing new. Where its checks let something through
+that fails later (a float ttl, an empty client id, a lone surrogate), this one says so at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from mqlight.errors import InvalidArgumentError, RangeError
+
+__all__ = [
+    "MAX_CREDIT",
+    "MAX_SEND_TTL",
+    "QOS_AT_LEAST_ONCE",
+    "QOS_AT_MOST_ONCE",
+    "SendOptions",
+    "SubscribeOptions",
+    "auto_client_id",
+    "callback",
+    "client_id",
+    "data",
+    "send_options",
+    "share",
+    "subscribe_options",
+    "topic",
+    "topic_pattern",
+    "unsubscribe_options",
+]
+
+QOS_AT_MOST_ONCE = 0
+QOS_AT_LEAST_ONCE = 1
+
+MAX_SEND_TTL = 30 * 24 * 60 * 60 * 1000
+"""Milliseconds: MQ Light keeps no message for longer than 30 days."""
+MAX_SUBSCRIBE_TTL = 0xFFFFFFFF
+"""Milliseconds: more is taken as this."""
+MAX_CREDIT = 0xFFFFFFFF
+"""Messages: AMQP's link-credit is an unsigned 32-bit number."""
+MAX_CLIENT_ID = 256
+
+_FOREIGN_CHARACTER = re.compile(r"[^A-Za-z0-9%/._]")
+
+
+class SendOptions(NamedTuple):
+    """`ttl` is in milliseconds, None for the server's default."""
+
+    qos: int
+    ttl: int | None
+
+
+class SubscribeOptions(NamedTuple):
+    """`ttl` is in milliseconds, `credit` in messages."""
+
+    qos: int
+    auto_confirm: bool
+    ttl: int
+    credit: int
+
+
+def auto_client_id(number: int) -> str:
+    """The id of a client that was given none: `AUTO_` and the last 7 hexadecimal digits of a random number."""
+    return f"AUTO_{number & 0xFFFFFFF:07x}"
+
+
+def client_id(value: object) -> str:
+    """A client id: 1 to 256 letters, digits and `% / . _`.
+
+    Raises:
+        TypeError: not a str.
+        InvalidArgumentError: empty, too long, or with another character in it.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"Client Identifier must be a str, not a {type(value).__name__}")
+    if not value:
+        raise _invalid("client_id", value, f"Client Identifier is empty, it must have 1 to {MAX_CLIENT_ID} characters")
+    if len(value) > MAX_CLIENT_ID:
+        raise _invalid(
+            "client_id", value, f"Client Identifier {value} is longer than the maximum ID length of {MAX_CLIENT_ID}"
+        )
+    if foreign := _FOREIGN_CHARACTER.search(value):
+        raise _invalid("client_id", value, f"Client Identifier {value} contains invalid char: {foreign.group()}")
+    return value
+
+
+def topic(value: object) -> str:
+    """A topic to send to: any text but the empty one. Wildcards in it are ordinary characters.
+
+    Raises:
+        InvalidArgumentError: no text, or text that UTF-8 cannot carry.
+    """
+    return _address("topic", value)
+
+
+def topic_pattern(value: object) -> str:
+    """A topic pattern to subscribe to. The server decides whether its wildcards make sense.
+
+    Raises:
+        InvalidArgumentError: no text, or text that UTF-8 cannot carry.
+    """
+    return _address("topic_pattern", value)
+
+
+def _address(argument: str, value: object) -> str:
+    if value is None or value == "":
+        raise _invalid(argument, value, "Cannot subscribe to an empty pattern")
+    if not isinstance(value, str):
+        raise _invalid(argument, value, f"{argument} argument of type {type(value)} is not supported")
+    return _encodable(argument, value)
+
+
+def share(value: object) -> str | None:
+    """The name of a shared destination, or None for a private one, which the empty string means as well.
+
+    Raises:
+        InvalidArgumentError: no text, with a colon in it, or text that UTF-8 cannot carry.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise _invalid("share", value, f"share argument of type {type(value)} is invalid because must be of type str")
+    if ":" in value:
+        raise _invalid("share", value, f"share argument value {value} is invalid because it contains a colon character")
+    return _encodable("share", value)
+
+
+def _encodable(argument: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid(
+            argument,
+            value,
+            f"{argument} argument {value!r} cannot be sent: lone surrogate at {error.start}",
+        ) from error
+    return value
+
+
+def data(value: object) -> None:
+    """Something to send: text, bytes, or anything that JSON can carry (which is found out when it is encoded).
+
+    Raises:
+        TypeError: nothing, or a function.
+    """
+    if value is None:
+        raise TypeError("Cannot send no data")
+    if callable(value):
+        raise TypeError("Cannot send a function")
+
+
+def send_options(value: object, on_sent: object) -> SendOptions:
+    """The options of `send`: `qos` 0 or 1, `ttl` from 1 ms to 30 days. Other names are ignored.
+
+    Raises:
+        TypeError: not a dict.
+        RangeError: a value that is not allowed.
+        InvalidArgumentError: qos 1 without `on_sent`.
+    """
+    options = _options(value, "options must be a dict type not a {}")
+    qos = _qos(options)
+    ttl = options.get("ttl")
+    if ttl is not None:
+        if not _is_integer(ttl) or ttl <= 0:
+            raise _range("ttl", ttl, ", must be an unsigned non-zero integer number")
+        if ttl > MAX_SEND_TTL:
+            raise _range("ttl", ttl, ", message has a time to live value which exceeds the maximum value")
+        ttl = operator.index(ttl)
+    if qos == QOS_AT_LEAST_ONCE and on_sent is None:
+        raise _invalid(
+            "on_sent", None, "on_sent must be specified when options['qos'] value of 1 (at least once) is specified"
+        )
+    return SendOptions(qos, ttl)
+
+
+def subscribe_options(value: object) -> SubscribeOptions:
+    """The options of `subscribe`: `qos` 0 or 1, `auto_confirm`, `ttl` in milliseconds, `credit` in messages.
+
+    Raises:
+        TypeError: not a dict, or an `auto_confirm` that is not a truth value.
+        RangeError: a number that is not allowed.
+    """
+    options = _options(value, "options must be a dict")
+    qos = _qos(options)
+    auto_confirm = options.get("auto_confirm", True)
+    if not _is_truth(auto_confirm):
+        raise TypeError(f"options['auto_confirm'] value {auto_confirm} is invalid must evaluate to True or False")
+    ttl = options.get("ttl", 0)
+    if not _is_integer(ttl) or ttl < 0:
+        raise _range("ttl", ttl, " must be an unsigned integer number")
+    credit = options.get("credit", 1024)
+    if not _is_integer(credit) or not 0 <= credit <= MAX_CREDIT:
+        raise _range("credit", credit, ". It must be an unsigned integer number")
+    ttl = min(operator.index(ttl), MAX_SUBSCRIBE_TTL)
+    return SubscribeOptions(qos, bool(auto_confirm), ttl, operator.index(credit))
+
+
+def unsubscribe_options(value: object) -> int | None:
+    """The `ttl` of `unsubscribe`: 0 to have the destination deleted, None to leave it to its own time to live.
+
+    Raises:
+        TypeError: not a dict.
+        RangeError: another ttl.
+    """
+    options = _options(value, "options must be a dict type not a {}")
+    ttl = options.get("ttl")
+    if ttl is None:
+        return None
+    if not _is_integer(ttl) or ttl != 0:
+        raise _range("ttl", ttl, ", only 0 is a supported value for  an unsubscribe request")
+    return 0
+
+
+def callback(argument: str, value: object, arguments: int) -> Callable[..., object] | None:
+    """A function of the application that takes so many positional arguments, or None.
+
+    Anything that can be called so is accepted: with defaults, with `*args`, a bound method, a class, and a function
+    written in C that does not tell what it takes.
+
+    Raises:
+        TypeError: it cannot be called so.
+    """
+    if value is None:
+        return None
+    if not callable(value):
+        raise TypeError(f"{argument} must be a function")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return value
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError:
+        name = getattr(value, "__name__", type(value).__name__)
+        raise TypeError(
+            f"{argument} parameter is {name}({list(signature.parameters)}) "
+            f"this must be a function with {arguments} arguments"
+        ) from None
+    return value
+
+
+def _options(value: object, message: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(message.format(type(value)))
+    return value
+
+
+def _qos(options: Mapping[str, Any]) -> int:
+    qos = options.get("qos", QOS_AT_MOST_ONCE)
+    if not isinstance(qos, int) or qos not in (QOS_AT_MOST_ONCE, QOS_AT_LEAST_ONCE):
+        raise _range("qos", qos, " must evaluate to 0 or 1")
+    return int(qos)
+
+
+def _is_integer(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, int) and value in (0, 1)
+
+
+def _invalid(argument: str, value: object, message: str) -> InvalidArgumentError:
+    return InvalidArgumentError(message, argument=argument, value=value)
+
+
+def _range(option: str, value: object, rule: str) -> RangeError:
+    return RangeError(f"options['{option}'] value {value} is invalid{rule}", argument=option, value=value)

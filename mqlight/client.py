@@ -1,0 +1,298 @@
+"""The MQ Light API: a client that connects by itself, sends to topics and listens to topic patterns.
+
+The rules of this file:
+
+* Functions of the application run one at a time, in the order of what they tell, on a thread of the client and never
+  on the caller's. One that takes its time holds up only those that come after it. One that fails is logged.
+* A request is taken while the client starts, is started or retries; what cannot be done yet is done when it can.
+* Stopping ends all subscriptions of this client; their destinations live on for their time to live.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from mqlight import arguments, payload
+from mqlight.connection import Connection, State
+from mqlight.errors import StoppedError
+from mqlight.inbox import Inbox, Subscription
+from mqlight.outbox import Outbox
+from mqlight.service import Service
+
+__all__ = ["Client"]
+
+STOP_TIMEOUT = 10.0
+"""Seconds that `stop` gives to messages that are on their way out."""
+
+Callback: TypeAlias = Callable[..., object]
+
+
+class Client:
+    """A client of an MQ Light service. It begins to connect when it is made, and reconnects until it is stopped.
+
+    A program whose main thread ends lives on while one of its clients is not stopped. As a context manager the client
+    is stopped at the end of the block.
+
+    Args:
+        service: a URL (`amqp://host:port`, amqps, or an http(s) lookup URL), a list of URLs, or a function
+            `f(callback)` that calls `callback(err, services)`.
+        client_id: 1 to 256 letters, digits and `% / . _`; a second client with the same id takes the place of the
+            first. By default `AUTO_` and seven random digits.
+        security_options: a dict with `user`, `password`, `ssl_trust_certificate`, `ssl_client_certificate`,
+            `ssl_client_key`, `ssl_client_key_passphrase`, `ssl_verify_name`.
+        on_started: called `(client)` when the client is started, not when it has reconnected.
+        on_state_changed: called `(client, state, err)` when the state changes, and for each attempt that fails;
+            `err` is None or says why.
+        on_drain: called `(client)` when all messages are sent, after `send` returned False.
+
+    Raises:
+        TypeError, InvalidArgumentError: an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        service: object,
+        client_id: str | None = None,
+        security_options: Mapping[str, object] | None = None,
+        on_started: Callback | None = None,
+        on_state_changed: Callback | None = None,
+        on_drain: Callback | None = None,
+    ) -> None:
+        if client_id is None:
+            client_id = arguments.auto_client_id(secrets.randbits(28))
+        self._id = arguments.client_id(client_id)
+        self._on_started = arguments.callback("on_started", on_started, 1)
+        self._on_state_changed = arguments.callback("on_state_changed", on_state_changed, 3)
+        on_drain = arguments.callback("on_drain", on_drain, 1)
+        self._lock = threading.Lock()
+        self._starting: list[Callback] = []
+        self._stopping: list[Callback] | None = None
+        self._connection = Connection(
+            Service.of(service, security_options), self._id, on_state=self._state_changed, daemon=False
+        )
+        self._lane = self._connection.lane(1)
+        self._outbox = Outbox(self, self._connection, self._lane, on_drain)
+        self._inbox = Inbox(self, self._connection, self._lane)
+        self.start()
+
+    def __repr__(self) -> str:
+        return f"<mqlight.Client {self._id} {self.state}>"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stopped = threading.Event()
+        self.stop(lambda client, err: stopped.set())
+        stopped.wait(2 * STOP_TIMEOUT)
+
+    # What the client is
+
+    def get_id(self) -> str:
+        """The client id."""
+        return self._id
+
+    def get_service(self) -> str | None:
+        """The URL of the server that the client is connected to, without user and password; None if it is not."""
+        return self._connection.url if self.state == State.STARTED.value else None
+
+    def get_state(self) -> str:
+        """One of the texts STOPPED, STARTING, STARTED, RETRYING, STOPPING of this package."""
+        state = self._connection.state
+        if self._stopping is not None and state is not State.STOPPED:
+            state = State.STOPPING
+        return state.value
+
+    @property
+    def state(self) -> str:
+        """The same as `get_state`."""
+        return self.get_state()
+
+    def is_stopped(self) -> bool:
+        """Whether the client is stopped: by `stop`, or because trying again would be of no use."""
+        return self.state == State.STOPPED.value
+
+    # Life
+
+    def start(self, on_started: Callback | None = None) -> Client:
+        """Start the client if it is stopped; returns the client at once.
+
+        Args:
+            on_started: called `(client)` when it is started; by default the function that the constructor was given.
+
+        Raises:
+            TypeError: `on_started` cannot be called so.
+            StoppedError: the client is just stopping.
+        """
+        on_started = arguments.callback("on_started", on_started, 1)
+        state = self.state
+        if state == State.STOPPING.value:
+            raise StoppedError("the client is stopping, start it when it has stopped", client_id=self._id)
+        if state != State.STOPPED.value:
+            with self._lock:
+                started = self._connection.state is State.STARTED
+                if on_started is not None and not started:
+                    self._starting.append(on_started)
+            if on_started is not None and started:
+                self._lane.submit(on_started, self)
+            return self
+        with self._lock:
+            chosen = on_started or self._on_started
+            self._starting = [] if chosen is None else [chosen]
+        self._inbox.open()
+        self._connection.start()
+        return self
+
+    def stop(self, on_stopped: Callback | None = None) -> Client:
+        """Stop the client; returns it at once. What was sent before is given up to ten seconds to go out.
+
+        Args:
+            on_stopped: called `(client, None)` when it has stopped.
+
+        Raises:
+            TypeError: `on_stopped` cannot be called so.
+        """
+        on_stopped = arguments.callback("on_stopped", on_stopped, 2)
+        wanted = [] if on_stopped is None else [on_stopped]
+        with self._lock:
+            if self._stopping is not None:
+                self._stopping += wanted
+                return self
+            stopped = self._connection.state is State.STOPPED
+            if not stopped:
+                self._stopping = wanted
+        if stopped:
+            for function in wanted:
+                self._lane.submit(function, self, None)
+            return self
+        self._inbox.close()
+        threading.Thread(target=self._stop, name=f"mqlight-{self._id}-stop").start()
+        return self
+
+    def _stop(self) -> None:
+        try:
+            self._connection.stop(STOP_TIMEOUT)
+        finally:
+            with self._lock:
+                wanted, self._stopping = self._stopping or [], None
+        for function in wanted:
+            self._lane.submit(function, self, None)
+
+    def _state_changed(self, state: State, error: Exception | None) -> None:
+        """Under the connection's lock."""
+        submit = self._lane.submit
+        if self._on_state_changed is not None:
+            submit(self._on_state_changed, self, state.value, error)
+        with self._lock:
+            started: list[Callback] = []
+            if state is State.STARTED:
+                started, self._starting = self._starting, []
+            elif state is State.STOPPED:
+                self._starting = []
+        for function in started:
+            submit(function, self)
+        if state is State.STOPPED:
+            reason = "the client was stopped before it was subscribed"
+            self._inbox.ended(error or StoppedError(reason, client_id=self._id))
+
+    def _check_started(self) -> None:
+        if self.state in (State.STOPPED.value, State.STOPPING.value):
+            raise StoppedError("not started", client_id=self._id)
+
+    # Sending
+
+    def send(
+        self, topic: str, data: object, options: dict[str, Any] | None = None, on_sent: Callback | None = None
+    ) -> bool:
+        """Send a message to a topic. Blocks only while a thousand messages wait already.
+
+        Args:
+            data: text, bytes, or a value that JSON can carry.
+            options: `qos`, 0 (at most once, the default) or 1 (at least once), and `ttl`, milliseconds up to 30 days.
+            on_sent: called `(client, err, topic, data, options)` when the message is sent (qos 0) or when the server
+                has it (qos 1); `err` is None or says why not. Needed for qos 1.
+
+        Returns:
+            Whether it went out or is the next to; False asks the application to wait for `on_drain`.
+
+        Raises:
+            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            StoppedError: the client is not started.
+        """
+        topic = arguments.topic(topic)
+        arguments.data(data)
+        on_sent = arguments.callback("on_sent", on_sent, 5)
+        checked = arguments.send_options(options, on_sent)
+        message = payload.pack(topic, data, checked.ttl)
+        self._check_started()
+        return self._outbox.send(topic, message, data, checked, on_sent)
+
+    # Receiving
+
+    def subscribe(
+        self,
+        topic_pattern: str,
+        share: str | None = None,
+        options: dict[str, Any] | None = None,
+        on_subscribed: Callback | None = None,
+        on_message: Callback | None = None,
+    ) -> Client:
+        """Listen to a topic pattern; returns the client at once.
+
+        Args:
+            topic_pattern: `+` stands for one level, `#` for any number.
+            share: a name: of all clients that subscribe to this pattern with it, one gets each message.
+            options: `qos` 0 (default) or 1; `auto_confirm` (True), for qos 1: whether a message is confirmed when
+                `on_message` has returned; `ttl` (0), milliseconds that the destination outlives its last subscriber,
+                in whole seconds and rounded up; `credit` (1024), the most messages that are here unconfirmed.
+            on_subscribed: called `(client, err, topic_pattern, share)`; `err` is None or says why not.
+            on_message: called `(message_type, data, delivery)` with `message_type` MESSAGE or MALFORMED. `delivery` is
+                `{"message": {"topic", "ttl", "confirm_delivery"}, "destination": {"topic_pattern", "share"},
+                "malformed": {...}}`, with those members that apply. If it raises at qos 1 with `auto_confirm`, the
+                message is not confirmed, and goes back to the server after a second.
+
+        Raises:
+            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            StoppedError: the client is not started.
+            SubscribedError: it subscribes to this already.
+        """
+        topic_pattern = arguments.topic_pattern(topic_pattern)
+        share = arguments.share(share)
+        checked = arguments.subscribe_options(options)
+        on_subscribed = arguments.callback("on_subscribed", on_subscribed, 4)
+        on_message = arguments.callback("on_message", on_message, 3)
+        self._check_started()
+        self._inbox.subscribe(Subscription(topic_pattern, share, checked, on_subscribed, on_message))
+        return self
+
+    def unsubscribe(
+        self,
+        topic_pattern: str,
+        share: str | None = None,
+        options: dict[str, Any] | None = None,
+        on_unsubscribed: Callback | None = None,
+    ) -> Client:
+        """Listen to a topic pattern no more; returns the client at once. Unconfirmed messages go back to the server.
+
+        Args:
+            options: `ttl` 0 has the destination deleted; without it the destination lives on for its time to live.
+            on_unsubscribed: called `(client, err, topic_pattern, share)`.
+
+        Raises:
+            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            StoppedError: the client is not started.
+            UnsubscribedError: it does not subscribe to this.
+        """
+        topic_pattern = arguments.topic_pattern(topic_pattern)
+        share = arguments.share(share)
+        ttl = arguments.unsubscribe_options(options)
+        on_unsubscribed = arguments.callback("on_unsubscribed", on_unsubscribed, 4)
+        self._check_started()
+        self._inbox.unsubscribe(topic_pattern, share, ttl, on_unsubscribed)
+        return self

@@ -1,0 +1,487 @@
+"""A connection that stays: it is made, watched, and made again, and what was asked of it is done in the end.
+
+The engine and the session are touched under one lock, by whichever thread has something to do; the crew decides which
+thread reads. Functions given as ``on_state``, ``on_outcome``, ``on_subscribed`` and ``on_message`` without a lane are
+called under that lock: they are short, they call nothing of the connection but lanes' ``submit`` and deliveries'
+answers, and they never block.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import random
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from mqlight.delivery import Delivery
+from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, StoppedError
+from mqlight.service import Endpoint, Service
+from mqlight.session import Backoff, OnOutcome, Outgoing, Session, Subscription
+from mqlight.wire.channel import Channel
+from mqlight.wire.clock import Clock
+from mqlight.wire.engine import Engine
+from mqlight.wire.link import Link
+from mqlight.wire.process import end_process
+from mqlight.wire.tcp import Tcp
+from mqlight.wire.terms import Condition, Handle, Outcome
+from mqlight.wire.threads import Crew, Lane
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 10.0
+HEARTBEAT = 30.0
+"""Seconds of silence after which the server counts as gone."""
+BUFFER = 1000
+"""Messages that may wait for a connection or for credit before :meth:`Connection.publish` blocks."""
+PATIENT_ROUNDS = 3
+"""Rounds through all URLs that fail before a warning is logged: a server that is just starting is no news."""
+FAREWELL = 1.0
+"""Seconds that the server has to answer our goodbye."""
+_FINAL = (SecurityError, ReplacedError, NotPermittedError)
+
+
+class State(str, enum.Enum):
+    """The MQ Light client states."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    STARTED = "started"
+    RETRYING = "retrying"
+    STOPPING = "stopping"
+
+
+class Connection:
+    """See the module. Constructing one does nothing yet: call :meth:`start`.
+
+    :param service: where to connect, tried in order, again and again.
+    :param client_id: AMQP's container id. A second connection with it takes the first one's place.
+    :param on_state: told ``(state, error)`` at each change of state.
+    :param daemon: whether the threads may be forgotten when the process ends.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        client_id: str,
+        *,
+        on_state: Callable[[State, Exception | None], None] | None = None,
+        daemon: bool = True,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self.client_id = client_id
+        self.state = State.STOPPED
+        self.error: Exception | None = None
+        self._service = service
+        self._told_state = on_state
+        self._heartbeat = heartbeat
+        self._daemon = daemon
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiters = 0
+        self._session = Session(on_state=self._on_session, on_room=self._on_room)
+        self._backoff = Backoff()
+        self._endpoints: deque[Endpoint] = deque()
+        self._rounds = 0
+        self._channel: Channel | None = None
+        self._full = False
+        self._stopping = threading.Event()
+        self._crew = Crew(f"mqlight-{client_id}", self._read, daemon=daemon, on_exit=end_process)
+        self._clock = Clock(self._crew, self._tick)
+        self._every: list[Callable[[float], float | None]] = []
+
+    @property
+    def url(self) -> str | None:
+        """The server's address while there is a connection to it, or one is being made."""
+        channel = self._channel
+        return None if channel is None else channel.url
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to connect, and return at once. A connection that was stopped may be started again."""
+        with self._lock:
+            if self.state is State.STOPPING:
+                raise StoppedError("the client is stopping; start it again when it has stopped")
+            if self.state is not State.STOPPED:
+                return
+            self._stopping = threading.Event()
+            self._endpoints.clear()
+            self._rounds = 0
+            self._backoff.reset()
+            self._set_state(State.STARTING, None)
+            self._crew.start()
+            self._clock.start(f"mqlight-{self.client_id}-clock", daemon=self._daemon)
+
+    def wait_started(self, timeout: float) -> None:
+        """Wait until connected.
+
+        :raises MQLightError: why not, as soon as every URL was tried once; :class:`NetworkError` when ``timeout``
+            seconds are over.
+        """
+        self._crew.before_blocking()
+        with self._changed:
+            if self.state is State.STARTING:
+                self._wait(lambda: self.state is not State.STARTING, monotonic() + timeout)
+            if self.state is State.STARTED:
+                return
+            if self.error is not None:
+                raise self.error
+            raise NetworkError(f"no connection within {timeout:g} s", url=self.url)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Take no more messages, let what is held be answered and what was sent be settled, then close.
+
+        :param timeout: seconds for all of that; what is left then goes back to the server, and senders are told
+            RELEASED.
+        """
+        self._crew.before_blocking()
+        deadline = monotonic() + timeout
+        session = self._session
+        with self._changed:
+            if self.state in (State.STOPPED, State.STOPPING):
+                return
+            self._set_state(State.STOPPING, self.error)
+            session.pause()
+            self._flush()
+            self._wait(lambda: not session.connected or not session.holds, deadline)
+            self._wait(lambda: not session.connected or not session.outstanding, deadline)
+            if self._channel is not None and session.connected:
+                self._channel.engine.close()
+                self._flush()
+                self._wait(lambda: self._channel is None, min(deadline, monotonic() + FAREWELL))
+            self._end(None)
+
+    def _wait(self, done: Callable[[], object], deadline: float) -> None:
+        self._waiters += 1
+        try:
+            self._changed.wait_for(done, max(0.0, deadline - monotonic()))
+        finally:
+            self._waiters -= 1
+
+    def _end(self, error: Exception | None) -> None:
+        """Under the lock: no more attempts. The threads end, and everything that still waits is told."""
+        if self.state is State.STOPPED:
+            return
+        self._stopping.set()
+        self._clock.stop()
+        self._crew.stop()
+        self._drop()
+        reason = str(error) if error is not None else "the client was stopped"
+        self._session.give_up(Condition("amqp:connection:forced", reason))
+        self._set_state(State.STOPPED, error)
+
+    def _set_state(self, state: State, error: Exception | None) -> None:
+        self.state = state
+        self.error = error
+        self._changed.notify_all()
+        if self._told_state is not None:
+            self._told_state(state, error)
+
+    # What the application asks for
+
+    def lane(self, width: int) -> Lane:
+        """A place for user code to run, ``width`` functions at a time."""
+        return Lane(self._crew, width)
+
+    def every(self, call: Callable[[float], float | None]) -> None:
+        """Have ``call(now)`` called by the clock; it returns when it wants to be called next, in seconds of the
+        monotonic clock.
+        """
+        self._every.append(call)
+        self.wake(0.0)
+
+    def wake(self, at: float) -> None:
+        """Have the clock look again by ``at``."""
+        self._clock.wake(at)
+
+    def before_blocking(self) -> None:
+        """Call this before waiting for something that arrives over this connection; it costs next to nothing."""
+        self._crew.before_blocking()
+
+    def publish(
+        self,
+        topic: str,
+        message: bytes,
+        *,
+        settled: bool = False,
+        mandatory: bool = False,
+        on_outcome: OnOutcome | None = None,
+        timeout: float | None = None,
+    ) -> bool:
+        """Send an encoded message.
+
+        :param settled: at most once: it counts as accepted when it is handed over; else it is sent until the server
+            settles it.
+        :param mandatory: have it RELEASED where nobody is subscribed, instead of accepted and dropped.
+        :param on_outcome: told ``(outcome, condition)`` once.
+        :param timeout: seconds to wait for room when ``BUFFER`` messages wait already; None waits for ever.
+        :returns: False when messages wait for a connection or for credit: the MQ Light sign to slow down.
+        :raises TimeoutError: there was no room in time. :raises StoppedError: the connection is not started.
+        """
+        session = self._session
+        if self._full or session.waiting >= BUFFER:
+            self._wait_for_room(timeout)
+        with self._lock:
+            if self.state in (State.STOPPED, State.STOPPING) and not session.connected:
+                raise StoppedError(f"the client is {self.state.value}, so it cannot send")
+            session.send(Outgoing(topic, message, settled, mandatory, on_outcome))
+            self._flush_soon()
+            return not session.waiting
+
+    def _wait_for_room(self, timeout: float | None) -> None:
+        self._crew.before_blocking()
+        session = self._session
+        deadline = monotonic() + (3e6 if timeout is None else timeout)
+        with self._lock:
+            self._wait(lambda: (not self._full and session.waiting < BUFFER) or self.state is State.STOPPED, deadline)
+            if self.state is not State.STOPPED and (self._full or session.waiting >= BUFFER):
+                raise TimeoutError(f"no room to send for {timeout:g} s: {session.waiting} messages wait already")
+
+    def subscribe(
+        self,
+        pattern: str,
+        share: str | None = None,
+        *,
+        qos: int = 1,
+        ttl: int = 0,
+        credit: int = 1024,
+        lane: Lane | None = None,
+        on_delivery: Callable[[Delivery], None],
+        on_subscribed: Callable[[Exception | None], None] | None = None,
+    ) -> Subscription:
+        """Listen to a topic pattern.
+
+        :param qos: 1: a message is the server's until it is answered; 0: it is ours when it is sent.
+        :param ttl: seconds that the destination outlives its subscribers.
+        :param credit: the most messages that are here unanswered.
+        :param lane: where ``on_delivery(delivery)`` runs; without one it runs under the lock (see the module).
+        :param on_subscribed: told None, or the error, when the server has answered.
+        """
+
+        def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+            delivery = Delivery(self, subscription, link, handle, data, settled)
+            if lane is None:
+                on_delivery(delivery)
+            else:
+                lane.submit(on_delivery, delivery)
+
+        subscription = Subscription(
+            pattern, share, qos=qos, ttl=ttl, credit=credit, on_message=on_message, on_subscribed=on_subscribed
+        )
+        with self._lock:
+            self._session.subscribe(subscription)
+            self._flush_soon()
+        return subscription
+
+    def unsubscribe(
+        self,
+        subscription: Subscription,
+        *,
+        forget: bool,
+        on_unsubscribed: Callable[[Exception | None], None] | None = None,
+    ) -> None:
+        """Stop listening. ``forget``: the destination's time to live is over as well."""
+        with self._lock:
+            self._session.unsubscribe(subscription, forget=forget, on_ended=on_unsubscribed)
+            self._flush_soon()
+
+    def _settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:
+        with self._lock:
+            done = self._session.settle(delivery.subscription, delivery.link, delivery.handle, outcome, condition)
+            if self._waiters:
+                self._changed.notify_all()
+            self._flush_soon()
+        return done
+
+    # What the session tells
+
+    def _on_session(self, connected: bool, error: MQLightError | None) -> None:
+        if connected:
+            if self._channel is not None:
+                self._channel.greeted = True
+            self._backoff.reset()
+            self._rounds = 0
+            if self.state is not State.STOPPING:
+                log.info("connected to %s as %s", self.url, self.client_id)
+                self._set_state(State.STARTED, None)
+        elif error is not None:
+            self.error = error
+
+    def _on_room(self) -> None:
+        if self._waiters:
+            self._changed.notify_all()
+
+    # The reading role
+
+    def _read(self, epoch: int) -> None:
+        crew = self._crew
+        while True:
+            if crew.ready and not crew.run_ready(epoch):
+                return
+            channel = self._channel
+            if channel is None:
+                if not self._connect(epoch):
+                    return
+                continue
+            with self._lock:
+                self._flush()
+            try:
+                data = channel.receive()
+            except TimeoutError:
+                continue
+            except OSError:
+                data = b""
+            with self._lock:
+                if self._channel is channel:
+                    channel.take(data)
+                    if channel.engine.closed:
+                        self._lost(channel, epoch)
+
+    def _lost(self, channel: Channel, epoch: int) -> None:
+        """Under the lock: the connection is over; what comes next depends on why."""
+        self._flush()
+        self._drop()
+        self._session.end()
+        error = self.error
+        if not isinstance(error, MQLightError):
+            error = NetworkError(f"{channel.url} closed the connection", url=channel.url)
+        if self.state is State.STOPPING:
+            self._changed.notify_all()
+        elif channel.greeted and not isinstance(error, _FINAL):
+            log.warning("connection to %s lost, trying again: %s", channel.url, error)
+            self._endpoints.clear()
+            self._set_state(State.RETRYING, error)
+        else:
+            self._failed(error, epoch)
+
+    def _drop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _connect(self, epoch: int) -> bool:
+        """Try the next endpoint, after a pause when all were tried. False when there is no reading any more."""
+        stopping = self._stopping
+        if not self._crew.keeps_reading(epoch) or self.state is State.STOPPING:
+            return False
+        if not self._endpoints:
+            if self.state is State.RETRYING:
+                stopping.wait(self._backoff.next(random.random()))
+            try:
+                self._endpoints.extend(self._service.urls())
+            except MQLightError as error:
+                self._failed(error, epoch)
+                return True
+        endpoint = self._endpoints.popleft()
+        try:
+            self._open(endpoint, epoch)
+        except MQLightError as error:
+            self._failed(error, epoch)
+        return True
+
+    def _failed(self, error: MQLightError, epoch: int) -> None:
+        """An attempt came to nothing."""
+        with self._lock:
+            if not self._crew.keeps_reading(epoch) or self.state is State.STOPPING:
+                return
+            if isinstance(error, _FINAL):
+                log.error("%s stops: %s", self.client_id, error)
+                self._end(error)
+            elif self._endpoints:
+                log.info("%s; trying the next one", error)
+            else:
+                self._rounds += 1
+                level = logging.WARNING if self._rounds == PATIENT_ROUNDS else logging.DEBUG
+                log.log(level, "%s; trying again until it works", error)
+                self._set_state(State.RETRYING, error)
+
+    def _open(self, endpoint: Endpoint, epoch: int) -> None:
+        """Connect to one endpoint and send our open frame. Raises MQLightError."""
+        url = endpoint.url
+        try:
+            tcp = Tcp(endpoint.host, endpoint.port, tls=self._service.tls(endpoint), timeout=CONNECT_TIMEOUT)
+        except OSError as error:
+            raise _connect_error(url, error) from error
+        with self._lock:
+            if not self._crew.keeps_reading(epoch):
+                tcp.close()
+                return
+            engine = Engine(
+                self._session,
+                server=False,
+                container_id=self.client_id,
+                hostname=endpoint.host,
+                user=endpoint.user,
+                password=endpoint.password,
+                heartbeat=self._heartbeat,
+            )
+            self._channel = Channel(tcp, engine, url, monotonic() + CONNECT_TIMEOUT)
+            self._session.begin(engine)
+            self._flush()
+        self.wake(0.0)
+
+    # Sending
+
+    def _flush_soon(self) -> None:
+        """Under the lock: the reading thread sends once for all that one read gave rise to, others send now."""
+        if not self._crew.is_reader():
+            self._flush()
+
+    def _flush(self) -> None:
+        """Under the lock: send what the socket takes; when it is full, a helper sends the rest and publishers wait."""
+        channel = self._channel
+        if channel is not None and not self._full and not channel.flush():
+            self._full = True
+            self._crew.run(self._drain)
+
+    def _drain(self) -> None:
+        """A helper's task: wait until the full socket takes more, and send on."""
+        while self._full:
+            channel = self._channel
+            if channel is not None:
+                channel.wait_writable(1.0)
+            with self._lock:
+                channel = self._channel
+                if channel is None or channel.flush():
+                    self._full = False
+                    self._changed.notify_all()
+
+    # The clock
+
+    def _tick(self, now: float) -> float:
+        """Do what is due; returns when something is due again."""
+        due = now + 60.0
+        with self._lock:
+            channel = self._channel
+            if channel is not None:
+                if (at := channel.engine.tick(now)) is not None:
+                    due = min(due, at)
+                if not channel.greeted:
+                    due = min(due, channel.answer_by)
+                    if now >= channel.answer_by:
+                        said = f"{channel.url} accepted the connection and then said nothing"
+                        self.error = NetworkError(said, url=channel.url)
+                        channel.close()
+                self._flush()
+                if channel.engine.closed:
+                    channel.close()  # the reading thread finds the end of input, and goes on from there
+        for call in self._every:
+            if (at := call(now)) is not None:
+                due = min(due, at)
+        return due
+
+
+def _connect_error(url: str, error: OSError) -> MQLightError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return SecurityError(f"{url}: the server's certificate was refused: {error.verify_message}", url=url)
+    if isinstance(error, ssl.SSLError):
+        return SecurityError(
+            f"{url}: TLS failed: {error.reason or error}; does the server speak TLS on this port?", url=url
+        )
+    if isinstance(error, TimeoutError):
+        return NetworkError(f"{url} did not answer within {CONNECT_TIMEOUT:g} s", url=url)
+    return NetworkError(f"cannot connect to {url}: {error.strerror or error}", url=url)

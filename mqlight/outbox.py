@@ -1,0 +1,106 @@
+"""What a client sent and what became of it.
+
+The rule of this file: of each message exactly one outcome is told, and when the last of a backlog has its outcome, the
+application is told that too.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+
+from mqlight.arguments import QOS_AT_MOST_ONCE, SendOptions
+from mqlight.connection import Connection
+from mqlight.errors import MQLightError, NotPermittedError, SecurityError, StoppedError
+from mqlight.wire.terms import Condition, Outcome
+from mqlight.wire.threads import Lane
+
+__all__ = ["Outbox"]
+
+_NOT_PERMITTED = (
+    "amqp:not-allowed",
+    "amqp:precondition-failed",
+    "amqp:not-implemented",
+    "amqp:resource-limit-exceeded",
+    "amqp:link:message-size-exceeded",
+)
+
+
+class Outbox:
+    """The sending half of `client`, whose functions run in `lane`.
+
+    Args:
+        on_drain: called `(client)` when everything has its outcome, after `send` returned False.
+    """
+
+    def __init__(
+        self, client: object, connection: Connection, lane: Lane, on_drain: Callable[..., object] | None
+    ) -> None:
+        self._client = client
+        self._connection = connection
+        self._lane = lane
+        self._on_drain = on_drain
+        self._lock = threading.Lock()
+        self._outstanding = 0
+        self._backlog = False
+
+    def send(
+        self, topic: str, message: bytes, data: object, options: SendOptions, on_sent: Callable[..., object] | None
+    ) -> bool:
+        """Send an encoded message; `on_sent` is called `(client, err, topic, data, options)`. See `Client.send`."""
+        settled = options.qos == QOS_AT_MOST_ONCE
+        told = functools.partial(self._sent, on_sent, topic, data, options)
+        with self._lock:
+            self._outstanding += 1
+        try:
+            at_once = self._connection.publish(topic, message, settled=settled, on_outcome=told)
+        except BaseException:
+            with self._lock:
+                self._outstanding -= 1
+            raise
+        if not at_once:
+            with self._lock:
+                self._backlog = True
+                self._tell_if_drained()
+        return at_once
+
+    def _sent(
+        self,
+        on_sent: Callable[..., object] | None,
+        topic: str,
+        data: object,
+        options: SendOptions,
+        outcome: Outcome,
+        condition: Condition | None,
+    ) -> None:
+        """Under the connection's lock."""
+        if on_sent is not None:
+            error = _error_of(outcome, condition)
+            self._lane.submit(on_sent, self._client, error, topic, data, options._asdict())
+        with self._lock:
+            self._outstanding -= 1
+            self._tell_if_drained()
+
+    def _tell_if_drained(self) -> None:
+        if self._backlog and not self._outstanding:
+            self._backlog = False
+            if self._on_drain is not None:
+                self._lane.submit(self._on_drain, self._client)
+
+
+def _error_of(outcome: Outcome, condition: Condition | None) -> MQLightError | None:
+    """What the server's outcome means to the sender (MQ Light: the description of a rejection is the error's text)."""
+    if outcome is Outcome.ACCEPTED:
+        return None
+    if condition is None:
+        return MQLightError(f"send failed - message was {outcome.name.lower()}")
+    name, description = condition
+    if name == "amqp:connection:forced":
+        return StoppedError(f"the message was not sent: {description}")
+    text = description or f"send failed - message was {outcome.name.lower()}: {name}"
+    if name in _NOT_PERMITTED:
+        return NotPermittedError(text, condition=name)
+    if name == "amqp:unauthorized-access":
+        return SecurityError(text, condition=name)
+    return MQLightError(text)

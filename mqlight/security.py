@@ -1,0 +1,110 @@
+"""Who connects, and whom it trusts: user and TLS.
+
+Whatever can be wrong is said when the value is made, except what only reading the PEM files can tell.
+Passwords and passphrases are in no text that this class produces.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from mqlight.errors import InvalidArgumentError, SecurityError
+
+__all__ = ["Security"]
+
+
+@dataclass(frozen=True)
+class Security:
+    """User and TLS, by the names that the MQ Light API gives them in `security_options`.
+
+    Certificates and keys are names of PEM files. Without `ssl_trust_certificate` the certificate authorities of the
+    system are trusted, with it only those in the file.
+    """
+
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ssl_trust_certificate: str | None = None
+    ssl_client_certificate: str | None = None
+    ssl_client_key: str | None = None
+    ssl_client_key_passphrase: str | None = field(default=None, repr=False)
+    ssl_verify_name: bool = True
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name != "ssl_verify_name" and value is not None and not isinstance(value, str):
+                raise InvalidArgumentError(f"{each.name} must be a string argument", argument=each.name)
+        if (self.user is None) != (self.password is None):
+            raise InvalidArgumentError("Both user and password properties must be specified together", argument="user")
+        if self.ssl_verify_name not in (True, False):
+            raise InvalidArgumentError(
+                f"ssl_verify_name value {self.ssl_verify_name} is invalid. Must evaluate to True of False",
+                argument="ssl_verify_name",
+                value=self.ssl_verify_name,
+            )
+        client = (self.ssl_client_certificate, self.ssl_client_key, self.ssl_client_key_passphrase)
+        if any(part is not None for part in client) and self.ssl_trust_certificate is None:
+            raise InvalidArgumentError(
+                "Trust certificate is require when client certificate is present", argument="ssl_trust_certificate"
+            )
+        if any(part is not None for part in client) and self.ssl_client_certificate is None:
+            raise InvalidArgumentError(
+                "ssl_client_key and ssl_client_key_passphrase need ssl_client_certificate as well",
+                argument="ssl_client_certificate",
+            )
+        for what, name in (
+            ("Trust certificate", "ssl_trust_certificate"),
+            ("Client certificate", "ssl_client_certificate"),
+            ("Client key", "ssl_client_key"),
+        ):
+            path = getattr(self, name)
+            if path is not None and not os.path.isfile(path):
+                raise InvalidArgumentError(f"{what} is not a validate accessible file", argument=name, value=path)
+
+    @classmethod
+    def of(cls, options: Mapping[str, object] | Security | None) -> Security:
+        """What a `security_options` dict says.
+
+        Raises:
+            TypeError: not a dict.
+            InvalidArgumentError: a name that does not exist, or a value that breaks a rule.
+        """
+        if isinstance(options, Security):
+            return options
+        if options is None:
+            return cls()
+        if not isinstance(options, Mapping):
+            raise TypeError(f"security_options must be a dict type not a {type(options)}")
+        known = {each.name for each in fields(cls)}
+        for name in options:
+            if name not in known:
+                raise InvalidArgumentError(f"{name} is not a valid name for the security options.", argument=str(name))
+        return cls(**options)  # type: ignore[arg-type]  # __post_init__ checks every value
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or later that checks the server's certificate and, unless `ssl_verify_name` is false, its name.
+
+        Raises:
+            SecurityError: a file does not hold what its name promises, or the passphrase is wrong.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_trust_certificate)
+        except (OSError, ValueError) as error:
+            raise SecurityError(
+                f"Failed to load the Trust certificate {self.ssl_trust_certificate} because {error}"
+            ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.check_hostname = bool(self.ssl_verify_name)
+        if self.ssl_client_certificate is not None:
+            # Without a passphrase OpenSSL would ask for one on the terminal.
+            passphrase = self.ssl_client_key_passphrase or ""
+            try:
+                context.load_cert_chain(self.ssl_client_certificate, self.ssl_client_key, lambda: passphrase)
+            except (OSError, ValueError) as error:
+                raise SecurityError(
+                    f"Failed to load the Client certificate {self.ssl_client_certificate} with its key because {error}"
+                ) from error
+        return context

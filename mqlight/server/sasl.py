@@ -1,0 +1,135 @@
+"""The server half of SASL (AMQP 1.0 section 5.3): it comes before AMQP, and is two headers and three small frames.
+
+It is pure: bytes in, bytes out. What follows the exchange in the same packet is kept for the engine.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mqlight.wire.codec import Array, CodecError, Described, Ubyte, Ulong, decode, encode
+
+SASL_HEADER = b"AMQP\x03\x01\x00\x00"
+AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
+# A SASL frame is at most 512 bytes (section 5.3.1); ours may carry a long password, so a little more is taken.
+MOST = 4096
+_MECHANISMS, _INIT, _OUTCOME = 0x40, 0x41, 0x44
+_OK, _REFUSED = 0, 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a client says it is: the mechanism, and with PLAIN a user and a password."""
+
+    mechanism: str
+    user: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Identity({self.mechanism!r}, {self.user!r})"
+
+
+class Sasl:
+    """One exchange. ``check(identity)`` says whether the client may come in.
+
+    After each :meth:`receive`: ``finished`` with ``identity`` and ``rest`` (bytes of AMQP that came along), or
+    ``failed`` with the reason, or neither: more bytes are needed.
+    """
+
+    def __init__(self, check: Callable[[Identity], bool], mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")) -> None:
+        self.finished = False
+        self.failed: str | None = None
+        self.identity: Identity | None = None
+        self.rest = b""
+        self._check = check
+        self._mechanisms = mechanisms
+        self._seen = b""
+        self._greeted = False
+
+    def receive(self, data: bytes) -> bytes:
+        """Take the client's bytes; returns what to send back."""
+        if self.finished or self.failed:
+            return b""
+        self._seen += data
+        answer = b"" if self._greeted else self._greet()
+        if self._greeted and not self.finished and not self.failed:
+            answer += self._frame()
+        return answer
+
+    def _greet(self) -> bytes:
+        if len(self._seen) < 8:
+            if not (SASL_HEADER.startswith(self._seen) or AMQP_HEADER.startswith(self._seen)):
+                return self._not_amqp(self._seen)
+            return b""
+        header, self._seen = self._seen[:8], self._seen[8:]
+        if header == AMQP_HEADER:  # a client without SASL is an anonymous one
+            return self._decide(Identity("ANONYMOUS"), tell=False, rest=header + self._seen)
+        if header != SASL_HEADER:
+            return self._not_amqp(header)
+        self._greeted = True
+        return SASL_HEADER + _frame(_MECHANISMS, Array("symbol", self._mechanisms))
+
+    def _not_amqp(self, header: bytes) -> bytes:
+        self.failed = f"the client does not speak AMQP 1.0: it began with {header!r}"
+        return SASL_HEADER  # section 2.2: answer with a supported header, then close
+
+    def _frame(self) -> bytes:
+        seen = self._seen
+        if len(seen) < 8:
+            return b""
+        size, offset, kind = struct.unpack_from(">IBB", seen)
+        if kind != 1 or not 8 <= size <= MOST or not 2 <= offset <= size // 4:
+            return self._refuse(f"the client's SASL frame is malformed: it begins with {seen[:8].hex()}")
+        if len(seen) < size:
+            return b""
+        try:
+            identity = _identity(seen[offset * 4 : size])
+        except ValueError as error:
+            return self._refuse(f"the client's sasl-init is malformed: {error}")
+        if identity.mechanism not in self._mechanisms:
+            return self._refuse(
+                f"the client asked for SASL {identity.mechanism}, offered is {', '.join(self._mechanisms)}"
+            )
+        return self._decide(identity, tell=True, rest=seen[size:])
+
+    def _decide(self, identity: Identity, *, tell: bool, rest: bytes) -> bytes:
+        if not self._check(identity):
+            return self._refuse(
+                f"{identity.mechanism} was refused" + (f" for user {identity.user!r}" if identity.user else "")
+            )
+        self.finished, self.identity, self.rest, self._seen = True, identity, rest, b""
+        return _frame(_OUTCOME, Ubyte(_OK)) if tell else b""
+
+    def _refuse(self, reason: str) -> bytes:
+        self.failed = reason
+        return _frame(_OUTCOME, Ubyte(_REFUSED)) if self._greeted else b""
+
+
+def _identity(body: bytes) -> Identity:
+    """A sasl-init frame's body; ValueError says what is wrong with it."""
+    try:
+        init = decode(body)
+    except CodecError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(init, Described) or init.descriptor not in (_INIT, "amqp:sasl-init:list"):
+        raise ValueError("it is not a sasl-init")
+    fields = init.value
+    if not isinstance(fields, list) or not fields or not isinstance(fields[0], str):
+        raise ValueError("it names no mechanism")
+    mechanism = str(fields[0])
+    if mechanism != "PLAIN":
+        return Identity(mechanism)
+    response = fields[1] if len(fields) > 1 else None
+    if not isinstance(response, bytes) or response.count(b"\0") != 2:
+        raise ValueError("a PLAIN response is authorisation, user and password with a zero byte between")
+    authorisation, user, password = response.decode("utf-8").split("\0")
+    if authorisation not in ("", user):
+        raise ValueError("nobody may act for another user")
+    return Identity(mechanism, user, password)
+
+
+def _frame(descriptor: int, field: object) -> bytes:
+    body = encode(Described(Ulong(descriptor), [field]))
+    return struct.pack(">IBBH", 8 + len(body), 2, 1, 0) + body

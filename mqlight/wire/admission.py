@@ -1,0 +1,198 @@
+"""The server's door: what it needs of a message that comes in, and what it passes on of it.
+
+A message goes on byte for byte, but without header (each delivery is given its own by
+:func:`mqlight.wire.sections.header`) and delivery annotations, always with ``to`` and always with an amqp-value body,
+because MQ Light clients fail without: Node.js throws where header or ``to`` is missing, Java where the body is a data
+section or missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mqlight.wire import codec
+from mqlight.wire.codec import CodecError
+from mqlight.wire.reading import short
+from mqlight.wire.sections import (
+    ANNOTATIONS,
+    APPLICATION_PROPERTIES,
+    DATA,
+    FIELDS,
+    FOOTER,
+    HEADER,
+    PLAIN_HEADER,
+    PROPERTIES,
+    SEQUENCE,
+    TTL_HEADER,
+    TTL_HEADER_END,
+    VALUE,
+    MessageError,
+    check_order,
+    check_shape,
+    descriptor_of,
+    list_at,
+    read_section,
+    topic_of,
+)
+from mqlight.wire.topics import TopicError, validate_topic
+
+_VALUE = b"\x00Sw"
+
+
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """A message at the server's door: what the server acts on, and ``rest``, the sections that go to the receivers."""
+
+    topic: str
+    ttl: int | None
+    """In ms. The ttl 0 that some clients send for "none" reads as None."""
+    durable: bool
+    delivery_count: int
+    priority: int
+    rest: bytes
+    """Properties (with ``to``) and amqp-value body, with annotations, application properties and footer if any."""
+
+
+def admit(data: bytes, topic: str | None) -> Admitted:
+    """What the server needs of a message that came in, and what it passes on of it.
+
+    ``topic`` is the target address of the link, which has the last word; None on a link without one, and then the topic
+    is that of the message's ``to``. A message without ``to`` is given the topic there; one whose body is not an
+    amqp-value is given one of the same content (data as binary, sequences as a list, no body as the empty string).
+    Values inside the sections are skipped by their size, not decoded. Raises MessageError for sections that are not
+    well-formed, for a ``to`` that is no string, and for no topic, or an impossible one, in both places.
+    """
+    if type(data) is not bytes:
+        data = bytes(data)
+    try:
+        return _pass_through(data, topic) or _rewrite(data, topic)
+    except IndexError as error:
+        raise MessageError(f"The message is cut off: its {len(data)} bytes end inside a section.") from error
+    except UnicodeDecodeError as error:
+        raise MessageError("The address `to` of the message is not valid UTF-8.") from error
+    except CodecError as error:
+        raise MessageError(f"The message is not well-formed. {error}") from error
+
+
+def _pass_through(data: bytes, topic: str | None) -> Admitted | None:
+    """The short way for what most clients send: a usual header or none, properties with ``to``, text or bytes.
+
+    None for everything else, also for what is not well-formed: the long way finds the words for it.
+    """
+    ttl: int | None = None
+    first = 0
+    if data.startswith(TTL_HEADER) and data[14:16] == TTL_HEADER_END:
+        ttl = int.from_bytes(data[10:14], "big") or None
+        first = 16
+    elif data.startswith(PLAIN_HEADER):
+        first = 12
+    if not data.startswith(b"\x00Ss\xc0", first):
+        return None
+    stop = body = first + 5 + data[first + 4]
+    if data.startswith(b"\x00St", body) and data[body + 3] in (0xC1, 0xD1):
+        body = codec.skip(data, body + 3, len(data))
+    if not 2 < data[first + 5] < 14 or not data.startswith(_VALUE, body):
+        return None
+    code = data[body + 3]
+    if code == 0xA1 or code == 0xA0:
+        end = body + 5 + data[body + 4]
+    elif code == 0xB1 or code == 0xB0:
+        end = body + 8 + int.from_bytes(data[body + 4 : body + 8], "big")
+    else:
+        return None
+    at = first + 6
+    for _ in (0, 1):  # message-id and user-id
+        code = data[at]
+        if code == 0x40:
+            at += 1
+        elif code == 0xA1:
+            at += 2 + data[at + 1]
+        else:
+            at = codec.skip(data, at, stop)
+    to = at + 2 + data[at + 1]
+    if end != len(data) or data[at] != 0xA1 or to > stop:
+        return None
+    address = data[at + 2 : to].decode()
+    if topic is None:
+        topic = _checked(topic_of(address))
+    return Admitted(topic, ttl, False, 0, 4, data[first:] if first else data)
+
+
+def _rewrite(data: bytes, topic: str | None) -> Admitted:
+    """The long way: takes the message apart into its sections and writes those that receivers cannot do without."""
+    fields: dict[str, Any] = {}
+    # in the order of the wire
+    kept = dict.fromkeys((ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, VALUE, FOOTER), b"")
+    elements: list[bytes] = []
+    binaries: list[bytes] = []
+    items: list[bytes] | None = None
+    at, last, end = 0, 0, len(data)
+    while at < end:
+        start = at
+        number, value = descriptor_of(data, at, end)
+        check_order(last, number)
+        check_shape(data, number, value)
+        at, last = codec.skip(data, value, end), number
+        if number in kept:
+            kept[number] = data[start:at]
+        if number == HEADER:
+            fields = read_section(data, number, value, at)[0]
+        elif number == PROPERTIES:
+            elements = _elements(data, value, at)
+        elif number == DATA:
+            binaries.append(codec.read(data, value, at)[0])
+        elif number == SEQUENCE:
+            items = [] if items is None else items
+            items += _elements(data, value, at)
+    if not end:
+        raise MessageError("The message is empty: it has no section at all.")
+    if binaries:
+        kept[VALUE] = _VALUE + codec.encode_binary(b"".join(binaries))
+    elif items is not None:
+        kept[VALUE] = _VALUE + codec.compound(0xC0, len(items), b"".join(items))
+    elif not kept[VALUE]:
+        kept[VALUE] = _VALUE + b"\xa1\x00"
+    if len(elements) > len(FIELDS):
+        raise MessageError(f"The properties have {len(elements)} fields; there are {len(FIELDS)}.")
+    address = codec.decode(elements[2]) if len(elements) > 2 else None
+    if address is None:
+        elements[2:3] = (b"@",) * (2 - len(elements)) + (codec.encode_string(_checked(topic)),)
+        kept[PROPERTIES] = b"\x00Ss" + codec.compound(0xC0, len(elements), b"".join(elements))
+    elif type(address) is not str:
+        raise MessageError(f"The address `to` of the message is {short(address)}, which is not a string.")
+    elif topic is None:
+        topic = topic_of(address)
+    topic = _checked(topic)
+    return Admitted(
+        topic,
+        fields.get("ttl") or None,
+        fields.get("durable", False),
+        fields.get("delivery_count", 0),
+        fields.get("priority", 4),
+        b"".join(kept.values()),
+    )
+
+
+def _checked(topic: str | None) -> str:
+    if not topic:
+        raise MessageError("The message is for no topic: neither the link's target nor the message's `to` names one.")
+    try:
+        validate_topic(topic)
+    except TopicError as error:
+        raise MessageError(str(error)) from error
+    return topic
+
+
+def _elements(data: bytes, at: int, end: int) -> list[bytes]:
+    """The encoded elements of the list at ``at``, which ends at ``end``."""
+    count, at, stop = list_at(data, at, end)
+    if stop != end or count > stop - at:
+        raise MessageError(f"The list that ends at byte {end} claims {count} elements in {stop - at} bytes.")
+    elements = []
+    for _ in range(count):
+        start, at = at, codec.skip(data, at, stop)
+        elements.append(data[start:at])
+    if at != stop:
+        raise MessageError(f"The list that ends at byte {end} has {stop - at} bytes more than its elements.")
+    return elements

@@ -1,0 +1,199 @@
+"""One end of an AMQP link, over Proton's.
+
+Like the engine that it belongs to, it is touched by one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cproton_ffi.lib import pn_link_credit, pn_link_drain, pn_link_drained, pn_link_flow, pn_link_get_drain
+from proton import Array, Data, symbol
+from proton import Condition as ProtonCondition
+from proton import Link as ProtonLink
+from proton import Terminus as ProtonTerminus
+
+from mqlight.wire.terms import Condition, Handle, Terminus
+
+if TYPE_CHECKING:
+    from mqlight.wire.engine import Engine
+
+Value = TypeVar("Value")
+_wrap: Any = ProtonLink.wrap
+
+
+class GarbledError(ValueError):
+    """A frame whose values make no sense, though it is a frame."""
+
+
+def decoded(read: Callable[[], Value]) -> Value:
+    """What ``read`` returns. GarbledError for whatever Proton's Python classes raise where text is not UTF-8, a map has
+    a list for a key, or a symbol is due and there is none.
+    """
+    try:
+        return read()
+    except Exception as error:
+        raise GarbledError(f"a frame makes no sense: {error}") from error
+
+
+class Link:
+    """One end of an AMQP link. ``context`` is its owner's to use."""
+
+    __slots__ = (
+        "c",
+        "closed",
+        "context",
+        "engine",
+        "held",
+        "local",
+        "max_message_size",
+        "name",
+        "receiver",
+        "refused",
+        "source",
+        "target",
+        "unsettled",
+    )
+
+    def __init__(self, engine: Engine, link: ProtonLink, local: bool) -> None:
+        self.engine = engine
+        self.c = link._impl
+        self.name: str = decoded(lambda: link.name) or ""
+        self.receiver: bool = link.is_receiver
+        self.local = local
+        self.closed = False
+        self.refused = False
+        self.context: Any = None
+        self.max_message_size = engine.max_message_size
+        self.unsettled: dict[Handle, Any] = {}
+        """Sending links: the token of each unsettled delivery, oldest first."""
+        self.held: set[Handle] = set()
+        """Receiving links: what the engine has handed on and :meth:`Engine.settle` was not called for."""
+        self.source = self.target = Terminus(None)
+        """What the peer says they are."""
+
+    @property
+    def credit(self) -> int:
+        """How many messages the sending end may still send."""
+        return 0 if self.closed else int(pn_link_credit(self.c))
+
+    @property
+    def proton(self) -> Any:
+        """Proton's Python object, made anew each time: one that a garbage collection comes upon together with its
+        session and connection, in whatever order, corrupts the process's memory.
+        """
+        return _wrap(self.c)
+
+    def attached(self) -> None:
+        """The peer's attach is here. Raises GarbledError."""
+        self.source = decoded(lambda: terminus_of(self.proton.remote_source))
+        self.target = decoded(lambda: terminus_of(self.proton.remote_target))
+
+    @property
+    def settles_at_once(self) -> bool:
+        """The peer asked for pre-settled deliveries only (snd-settle-mode settled: at most once)."""
+        return bool(self.proton.remote_snd_settle_mode == ProtonLink.SND_SETTLED)
+
+    def accept(self) -> None:
+        """Answer the peer's attach with its own source, target and settle modes (MQ Light clients need the target
+        back).
+        """
+        link = self.proton
+        _echo(link.source, link.remote_source, self.source)
+        _echo(link.target, link.remote_target, self.target)
+        link.snd_settle_mode = link.remote_snd_settle_mode
+        link.rcv_settle_mode = link.remote_rcv_settle_mode
+        if self.receiver:
+            link.max_message_size = self.max_message_size
+        link.open()
+
+    def refuse(self, condition: Condition) -> None:
+        """Answer the peer's attach with a detach that says why (section 2.6.3). Nothing is heard of the link again."""
+        self.refused = True
+        self.proton.open()
+        self.detach(condition=condition)
+        self.closed = True
+
+    def flow(self, credit: int) -> None:
+        """Grant ``credit`` more messages to the peer."""
+        if not self.closed:
+            pn_link_flow(self.c, credit)
+
+    def stop_flow(self) -> None:
+        """Take the credit of a receiving link back (section 2.6.7): the peer uses it up or gives it up, then on_credit
+        tells.
+        """
+        if not self.closed:
+            pn_link_drain(self.c, 0)
+
+    def drain_answered(self) -> None:
+        """A sending link with nothing left to send uses up the credit of a peer that asked to drain (section 2.6.7)."""
+        if not self.closed and pn_link_get_drain(self.c):
+            pn_link_drained(self.c)
+
+    def detach(self, closed: bool = True, condition: Condition | None = None) -> None:
+        """End the link. ``closed`` False keeps the terminus for a later attach."""
+        if self.closed:
+            return
+        link = self.proton
+        if condition is not None:
+            link.condition = ProtonCondition(condition.name, condition.description)
+        if closed:
+            link.close()
+        else:
+            link.detach()
+
+
+def terminus_of(terminus: ProtonTerminus) -> Terminus:
+    if terminus.type == ProtonTerminus.UNSPECIFIED:
+        return Terminus(None)
+    return Terminus(
+        address=terminus.address,
+        timeout=terminus.timeout,
+        dynamic=terminus.dynamic,
+        coordinator=terminus.type == ProtonTerminus.COORDINATOR,
+        capabilities=symbols(_first(terminus.capabilities)),
+    )
+
+
+def _echo(terminus: ProtonTerminus, remote: ProtonTerminus, understood: Terminus) -> None:
+    """Not by Proton's copy: that of a capability or filter which cannot be encoded again crashes the process."""
+    fill(terminus, understood)
+    terminus.type = remote.type
+    terminus.durability = remote.durability
+    terminus.expiry_policy = remote.expiry_policy
+    terminus.timeout = remote.timeout
+
+
+def fill(terminus: ProtonTerminus, wanted: Terminus) -> None:
+    if wanted.address is not None:
+        terminus.address = wanted.address
+    else:
+        terminus.type = ProtonTerminus.TARGET
+    if wanted.timeout:
+        terminus.expiry_policy = ProtonTerminus.EXPIRE_WITH_LINK
+        terminus.timeout = wanted.timeout
+    if wanted.capabilities:
+        data = terminus.capabilities
+        data.put_array(False, Data.SYMBOL)
+        data.enter()
+        for name in wanted.capabilities:
+            data.put_symbol(symbol(name))
+        data.exit()
+
+
+def _first(data: Data) -> object:
+    data.rewind()
+    return data.get_object() if data.next() is not None else None
+
+
+def symbols(value: object) -> tuple[str, ...]:
+    """A symbol, or an array or list of them, as the specification allows for "multiple" fields (section 1.4)."""
+    if value is None:
+        return ()
+    if isinstance(value, Array):
+        value = list(value.elements)
+    if isinstance(value, (list, tuple)):
+        return tuple(str(item) for item in value)
+    return (str(value),)

@@ -1,0 +1,266 @@
+"""The threads of one connection: one reads and runs quick user code itself, others help when it is slow.
+
+The rules of this file:
+
+* Exactly one thread at a time has the reading role. It takes bytes from the socket, and between two reads it runs the
+  functions that those bytes gave rise to.
+* A function that runs for longer than ``PATIENCE`` loses its thread the reading role: another thread takes it over, so
+  heartbeats go on while user code sleeps. A lane whose functions take longer than ``QUICK`` on average is given threads
+  of its own at once.
+* Whoever is about to wait for something that the connection will bring calls :meth:`Crew.before_blocking` first.
+
+Running quick functions where they arrive saves two thread switches a message: measured in ``docs/performance.md``. The
+file uses only ``threading`` and ``queue``, so it runs on greenlets after ``gevent.monkey.patch_all()``.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.01
+"""Seconds that a function may run on the reading thread before another thread takes the reading over."""
+QUICK = 0.001
+"""Seconds that a lane's functions may take on average to be run on the reading thread."""
+IDLE = 10.0
+"""Seconds that a helper thread waits for work before it ends."""
+
+Task = Callable[[], None]
+
+
+class Lane:
+    """At most ``width`` functions at a time, begun in the order of their submission."""
+
+    __slots__ = ("_crew", "_running", "_waiting", "_width", "mean")
+
+    def __init__(self, crew: Crew, width: int) -> None:
+        self._crew = crew
+        self._width = width
+        self._running = 0
+        self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.mean = 0.0
+        """How long a function of this lane takes, in seconds: a moving average."""
+
+    def submit(self, function: Callable[..., object], *args: Any) -> None:
+        """Have ``function(*args)`` run soon, on some thread. An exception in it is logged."""
+        crew, waiting = self._crew, self._waiting
+        waiting.append((function, args))
+        if crew.is_reader():
+            if len(waiting) == 1:  # else it is among the ready ones, or somebody runs it and will come to this one
+                crew.ready.append(self)
+            if crew.is_reader():
+                return  # else the role went to another thread meanwhile, and that one may be in the middle of a read
+        crew.help(self)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def claim(self) -> bool:
+        """Take one of the lane's places, if it has one free and something to do. Called under the crew's lock."""
+        if self._waiting and self._running < self._width:
+            self._running += 1
+            return True
+        return False
+
+    def run(self, reader: Crew | None = None) -> None:
+        """Run what waits, on a claimed place; then give the place back. ``reader`` is set on the reading thread."""
+        waiting = self._waiting
+        crew = self._crew
+        began = monotonic()
+        while True:
+            try:
+                function, args = waiting.popleft()
+            except IndexError:
+                with crew.lock:
+                    if not waiting:
+                        self._running -= 1
+                        return
+                continue
+            if reader is not None:
+                reader.busy_since = began
+            try:
+                function(*args)
+            except SystemExit as error:
+                crew.on_exit(error)
+            except BaseException:
+                log.exception("%s failed", getattr(function, "__qualname__", function))
+            del function, args
+            ended = monotonic()
+            self.mean += (ended - began - self.mean) / 8
+            began = ended
+            if reader is not None and (self.mean > QUICK or not reader.is_reader()):
+                with crew.lock:
+                    self._running -= 1
+                crew.help(self)
+                return
+
+
+class Crew:
+    """``read(epoch)`` is the reading role's loop: it returns when :meth:`keeps_reading` says that the role is
+    another's.
+    """
+
+    def __init__(
+        self, name: str, read: Callable[[int], None], *, daemon: bool, on_exit: Callable[[SystemExit], None]
+    ) -> None:
+        self.lock = threading.Lock()
+        self.ready: deque[Lane] = deque()
+        """Lanes that the reading thread has to look at before it reads again."""
+        self.busy_since: float | None = None
+        """When the reading thread began the function that it is running, None while it reads."""
+        self.on_exit = on_exit
+        self.wake_clock: Callable[[], None] = lambda: None
+        self.clock_sleeps = False
+        self._name = name
+        self._daemon = daemon
+        self._read = read
+        self._epoch = 0
+        self._busy_with: Lane | None = None
+        self._reader: int | None = None
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._idle = 0
+        self._stopped = False
+        self._count = 0
+
+    def start(self) -> None:
+        """Have a thread begin to read."""
+        with self.lock:
+            self._stopped = False
+            self._hand_over()
+
+    def stop(self) -> None:
+        """Take the reading role from whoever has it; threads end when they have nothing more to do."""
+        with self.lock:
+            self._stopped = True
+            self._epoch += 1
+            self._reader = self.busy_since = None
+            idle, self._idle = self._idle, 0
+            ready = list(self.ready)
+            self.ready.clear()
+        for lane in ready:
+            self.help(lane)
+        for _ in range(idle):
+            self._tasks.put(None)
+
+    def is_reader(self) -> bool:
+        """Has this thread the reading role?"""
+        return self._reader == threading.get_ident()
+
+    def run_ready(self, epoch: int) -> bool:
+        """On the reading thread: run what the last read gave rise to. False when the reading role was lost over it."""
+        ready = self.ready
+        while True:
+            try:
+                lane = ready.popleft()
+            except IndexError:  # none is left, or stop() took them
+                return self._epoch == epoch
+            if lane.mean > QUICK:
+                self.help(lane)
+                continue
+            with self.lock:
+                claimed = lane.claim()
+                if claimed:
+                    self.busy_since = monotonic()
+                    self._busy_with = lane
+            if claimed:
+                if self.clock_sleeps:
+                    self.wake_clock()
+                lane.run(self)
+                with self.lock:
+                    if self._epoch != epoch:
+                        return False
+                    self.busy_since = None
+
+    def keeps_reading(self, epoch: int) -> bool:
+        return self._epoch == epoch
+
+    def look_after(self, now: float) -> bool:
+        """Called by the clock: take the reading role from a thread that is busy for too long. False when nothing is
+        going on.
+        """
+        if self.busy_since is None:
+            return False
+        with self.lock:
+            if self.busy_since is not None and now - self.busy_since > PATIENCE:
+                self._hand_over()
+        return True
+
+    def before_blocking(self) -> None:
+        """This thread is about to wait: if it has the reading role, another takes it over."""
+        if self._reader == threading.get_ident():
+            with self.lock:
+                if self.busy_since is not None:
+                    self._hand_over()
+
+    def help(self, lane: Lane) -> None:
+        """Give the lane threads of its own for what waits in it."""
+        with self.lock:
+            self._help(lane)
+
+    def _help(self, lane: Lane) -> None:
+        for _ in range(lane.waiting):
+            if not lane.claim():
+                return
+            self._start(lane.run)
+
+    def run(self, task: Task) -> None:
+        """Run ``task()`` on a thread of its own."""
+        with self.lock:
+            self._start(task)
+
+    def _hand_over(self) -> None:
+        self._epoch += 1
+        self.busy_since = None
+        self._reader = None
+        lane, self._busy_with = self._busy_with, None
+        if lane is not None:
+            self._help(lane)
+        epoch = self._epoch
+        self._start(lambda: self._begin_to_read(epoch))
+
+    def _begin_to_read(self, epoch: int) -> None:
+        with self.lock:
+            if self._epoch != epoch:
+                return
+            self._reader = threading.get_ident()
+        self._read(epoch)
+
+    def _start(self, task: Task) -> None:
+        if self._idle:
+            self._idle -= 1
+            self._tasks.put(task)
+        else:
+            self._count += 1
+            threading.Thread(
+                target=self._work, args=(task,), name=f"{self._name}-{self._count}", daemon=self._daemon
+            ).start()
+
+    def _work(self, task: Task | None) -> None:
+        while task is not None:
+            try:
+                task()
+            except BaseException:
+                log.exception("a thread of %s failed", self._name)
+            with self.lock:
+                if self._stopped:
+                    return
+                self._idle += 1
+            task = self._next()
+
+    def _next(self) -> Task | None:
+        while True:
+            try:
+                return self._tasks.get(timeout=IDLE)
+            except queue.Empty:
+                with self.lock:
+                    if self._idle:
+                        self._idle -= 1
+                        return None

@@ -1,0 +1,79 @@
+"""The fixtures that tests share: programs of one's own, a server of one's own, and an end to every test."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
+
+TEST_TIMEOUT = 120
+"""Seconds after which a test is ended from outside, whatever it waits for."""
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    """Start Python programs: `spawn(["-m", "backend"], ready="pattern", env={...})`. They end with the test,
+    and so does what they start, unless it leaves their process group.
+
+    With `ready` it returns when the output contains that pattern; `command=[...]` starts any other program.
+    """
+    processes: list[Process] = []
+
+    def start(
+        args: Sequence[str] = (),
+        *,
+        command: Sequence[str] | None = None,
+        ready: str | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path = ROOT,
+        timeout: float = START_TIMEOUT,
+    ) -> Process:
+        process = Process(command or [sys.executable, *args], env, cwd)
+        processes.append(process)
+        if ready is not None:
+            process.expect(ready, timeout)
+        return process
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A fresh development server, with `url` and `port`."""
+    process = start_server()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[Server]:
+    """One development server for all tests of a module, for those that use topics of their own and only read."""
+    process = start_server()
+    yield process
+    process.close()
+
+
+class Overdue(Exception):
+    """A test took longer than TEST_TIMEOUT."""
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    """No test runs for ever: one that hangs fails, and the others go on."""
+
+    def overdue(*_: object) -> None:
+        raise Overdue(f"the test did not end within {TEST_TIMEOUT} s")
+
+    previous = signal.signal(signal.SIGALRM, overdue)
+    signal.alarm(TEST_TIMEOUT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)

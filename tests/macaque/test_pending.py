@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from macaque.pending import TICKS, Pending
+
+
+class Waiting(NamedTuple):
+    uuid: str
+    deadline: float
+
+
+def pending(maximum: int = 100) -> Pending[Waiting]:
+    return Pending(threading.Lock(), maximum)
+
+
+def test_a_call_is_taken_once() -> None:
+    calls = pending()
+    call = Waiting("a", 1.0)
+    assert calls.add(call)
+    assert calls.pop("a") is call
+    assert calls.pop("a") is None
+    assert len(calls) == 0
+
+
+def test_a_uuid_that_was_never_added_is_nobodys() -> None:
+    assert pending().pop("a") is None
+
+
+def test_calls_over_the_maximum_are_not_kept() -> None:
+    calls = pending(maximum=2)
+    assert calls.add(Waiting("a", 1.0))
+    assert calls.add(Waiting("b", 1.0))
+    assert calls.full
+    assert not calls.add(Waiting("c", 1.0))
+    assert calls.pop("c") is None
+    calls.pop("a")
+    assert calls.add(Waiting("c", 1.0))
+
+
+def test_calls_expire_after_their_deadline_and_not_before() -> None:
+    calls = pending()
+    early, late = Waiting("early", 1.0), Waiting("late", 2.0)
+    calls.add(late)
+    calls.add(early)
+    assert calls.expire(0.999) == []
+    assert calls.expire(1.0 + 1 / TICKS) == [early]
+    assert calls.expire(5.0) == [late]
+    assert calls.expire(9.0) == []
+
+
+def test_the_next_deadline_is_the_earliest_to_the_tick() -> None:
+    calls = pending()
+    assert calls.next_deadline() is None
+    for deadline in (3.0, 1.25, 2.0):
+        calls.add(Waiting(str(deadline), deadline))
+    first = calls.next_deadline()
+    assert first is not None and 1.25 <= first <= 1.25 + 1 / TICKS
+    assert [call.deadline for call in calls.expire(first)] == [1.25]
+
+
+def test_a_call_that_expired_cannot_be_taken() -> None:
+    calls = pending()
+    calls.add(Waiting("a", 1.0))
+    calls.expire(2.0)
+    assert calls.pop("a") is None
+
+
+def test_clearing_gives_all_calls_in_their_order_and_leaves_none() -> None:
+    calls = pending()
+    kept = [Waiting(str(number), 5.0 - number) for number in range(4)]
+    for call in kept:
+        calls.add(call)
+    assert calls.clear() == kept
+    assert (len(calls), calls.next_deadline()) == (0, None)
+
+
+def test_a_hundred_thousand_calls_that_were_answered_leave_nothing_behind() -> None:
+    calls = pending()
+    for number in range(100_000):
+        calls.add(Waiting("a", number / 1000 + 30.0))
+        calls.pop("a")
+    assert (calls._calls, calls._buckets) == ({}, {})
+
+
+class AgainstADict(RuleBasedStateMachine):
+    """Pending does what a dict that is searched does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = pending(maximum=8)
+        self.model: dict[str, Waiting] = {}
+        self.now = 0.0
+        self.number = 0
+
+    @rule(seconds=st.floats(0.0, 3.0))
+    def add(self, seconds: float) -> None:
+        call = Waiting(str(self.number), self.now + seconds)
+        self.number += 1
+        assert self.calls.add(call) == (len(self.model) < 8)
+        if len(self.model) < 8:
+            self.model[call.uuid] = call
+
+    @rule(data=st.data())
+    def pop(self, data: st.DataObject) -> None:
+        uuid = str(data.draw(st.integers(0, self.number)))
+        assert self.calls.pop(uuid) == self.model.pop(uuid, None)
+
+    @rule(seconds=st.floats(0.0, 2.0))
+    def expire(self, seconds: float) -> None:
+        self.now += seconds
+        over = self.calls.expire(self.now)
+        for call in over:
+            assert call.deadline <= self.now
+            assert self.model.pop(call.uuid) == call
+        assert all(call.deadline > self.now - 1 / TICKS for call in self.model.values())
+
+    @invariant()
+    def same(self) -> None:
+        assert len(self.calls) == len(self.model)
+        first = self.calls.next_deadline()
+        if first is None:
+            assert not self.model
+        else:
+            earliest = min(call.deadline for call in self.model.values())
+            assert earliest <= first <= earliest + 1 / TICKS
+
+
+TestAgainstADict = AgainstADict.TestCase
+TestAgainstADict.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

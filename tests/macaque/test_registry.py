@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from macaque.registry import MAX_CREDIT, Registry
+
+
+def echo(data: Any) -> Any:
+    return data
+
+
+def other(data: Any) -> Any:
+    return data
+
+
+def test_services_come_in_the_order_in_which_they_were_added() -> None:
+    registry = Registry()
+    added = [registry.add(name, None, 5, echo) for name in ("b", "a", "c")]
+    assert list(registry) == added
+    assert len(registry) == 3
+
+
+def test_one_endpoint_may_be_served_under_different_shares() -> None:
+    registry = Registry()
+    names = [registry.add("words", share, 5, echo).name for share in (None, "python", "node")]
+    assert names == ["words", "words (share python)", "words (share node)"]
+
+
+@pytest.mark.parametrize("share_id", [None, "python"])
+def test_the_same_endpoint_and_share_twice_is_refused_and_both_functions_named(share_id: str | None) -> None:
+    registry = Registry()
+    first = registry.add("words", share_id, 5, echo)
+    with pytest.raises(ValueError, match=r"is echo already: give other another endpoint or share_id"):
+        registry.add("words", share_id, 5, other)
+    assert list(registry) == [first]
+
+
+@pytest.mark.parametrize(
+    "endpoint, kind, said",
+    [
+        (None, TypeError, "None is not a str"),
+        (7, TypeError, "7 is not a str"),
+        (echo, TypeError, r"write @app.service\('my/topic'\)"),
+        ("", ValueError, "empty"),
+        ("x" * 20_000, ValueError, "limit"),
+        ("\ud800", ValueError, "surrogate"),
+    ],
+)
+def test_an_endpoint_that_is_no_topic_is_refused(endpoint: Any, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        Registry().add(endpoint, None, 5, echo)
+
+
+@pytest.mark.parametrize("endpoint", ["/todo/api/v1.0/tasks", "a/+/b", "logs/#", "grüße/日本", "with space"])
+def test_any_topic_or_pattern_is_an_endpoint(endpoint: str) -> None:
+    assert Registry().add(endpoint, None, 5, echo).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "share_id, kind", [(7, TypeError), (b"x", TypeError), ("", ValueError), ("a:b", ValueError), ("a\n", ValueError)]
+)
+def test_a_share_id_that_cannot_be_one_is_refused(share_id: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="share_id"):
+        Registry().add("words", share_id, 5, echo)
+
+
+@pytest.mark.parametrize(
+    "credit, kind",
+    [(0, ValueError), (-1, ValueError), (MAX_CREDIT + 1, ValueError), (2.5, TypeError), (True, TypeError),
+     ("5", TypeError), (None, TypeError)],
+)  # fmt: skip
+def test_a_credit_that_cannot_be_one_is_refused(credit: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="credit"):
+        Registry().add("words", None, credit, echo)
+
+
+def test_a_function_that_takes_no_argument_is_refused_with_its_signature() -> None:
+    def nothing() -> None: ...
+
+    with pytest.raises(TypeError, match=r"nothing\(\).* does not take one argument"):
+        Registry().add("words", None, 5, nothing)  # type: ignore[arg-type]
+
+
+def test_a_function_that_needs_two_arguments_is_refused() -> None:
+    def two(first: Any, second: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="does not take one argument"):
+        Registry().add("words", None, 5, two)  # type: ignore[arg-type]
+
+
+def test_an_async_function_is_refused() -> None:
+    async def later(data: Any) -> Any: ...
+
+    with pytest.raises(TypeError, match="later is async"):
+        Registry().add("words", None, 5, later)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="not a function"):
+        Registry().add("words", None, 5, "echo")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", [len, str, lambda data, more=1: data, lambda *data: data, echo.__call__])
+def test_anything_that_can_be_called_with_one_argument_is_a_function(function: Any) -> None:
+    assert Registry().add("words", None, 5, function).function is function

@@ -1,0 +1,334 @@
+"""Where to connect: URLs, lists, lookups over HTTP, functions, and the environment of Cloud Foundry."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mqlight import service as service_module
+from mqlight.errors import InvalidArgumentError, MQLightError, NetworkError, SecurityError
+from mqlight.service import Endpoint, Security, Service, from_environment, resolve
+
+
+def urls(service, security_options=None):
+    return Service.of(service, security_options).urls()
+
+
+def refusal(function, *given):
+    with pytest.raises(InvalidArgumentError) as caught:
+        function(*given)
+    return str(caught.value)
+
+
+@pytest.fixture
+def lookup():
+    """A lookup server; tests set `answer` (status, body) and read `requests`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.requests.append((self.path, self.headers.get("Authorization")))
+            status, body = server.answer
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.requests = []
+    server.answer = (200, b"{}")
+    server.url = f"http://127.0.0.1:{server.server_port}/lookup"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("amqp://host", Endpoint("amqp", "host", 5672)),
+        ("amqps://host", Endpoint("amqps", "host", 5671)),
+        ("amqp://host:1234/", Endpoint("amqp", "host", 1234)),
+        ("AMQP://Host", Endpoint("amqp", "host", 5672)),
+        ("amqp://[::1]:7", Endpoint("amqp", "::1", 7)),
+        ("amqp://[::1]", Endpoint("amqp", "::1", 5672)),
+        ("amqp://user:pass@host", Endpoint("amqp", "host", 5672, "user", "pass")),
+        ("amqp://us%40er:p%3A%2Fw@host", Endpoint("amqp", "host", 5672, "us@er", "p:/w")),
+        ("amqp://user:@host", Endpoint("amqp", "host", 5672, "user", "")),
+        ("amqp://host?vhost=a%2Fb&x=", Endpoint("amqp", "host", 5672, options={"vhost": "a/b", "x": ""})),
+    ],
+)
+def test_a_url_names_an_endpoint(url, endpoint):
+    assert urls(url) == [endpoint]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["amqp://", "amqp:host", "host", "", "amqp://host:x", "amqp://host:0", "amqp://host:70000", "amqp://host/path",
+     "amqp://ho st", "amqp://host\n", "amqp://host#x", "amqp://host?x", "amqp://[::1"],
+)  # fmt: skip
+def test_what_is_no_url_is_refused_by_name(url):
+    assert refusal(Service.of, url) == f"Service {url} is not a valid URL"
+
+
+def test_other_schemes_and_types_are_refused():
+    assert refusal(Service.of, "ftp://host") == "Schema is an unsupported type"
+    assert refusal(Service.of, None) == "Service is an unsupported type"
+    assert refusal(Service.of, 5) == "Service is an unsupported type"
+    assert refusal(Service.of, b"amqp://host") == "Service is an unsupported type"
+    assert refusal(Service.of, ["amqp://host", 5]) == "Service is an unsupported type"
+    assert refusal(Service.of, []) == "Service is an empty list, it needs at least one URL"
+
+
+@pytest.mark.parametrize("url", ["amqp://user@host", "amqp://:pass@host"])
+def test_a_user_and_a_password_in_a_url_come_together(url):
+    assert refusal(Service.of, url) == "Both user and password must be specified together"
+
+
+@pytest.mark.parametrize("url", ["amqp://user:sec/ret@host", "amqp://user:secret@host/p", "user:secret@host"])
+def test_a_refusal_does_not_give_the_password_away(url):
+    message = refusal(Service.of, url)
+    assert message.endswith("is not a valid URL")
+    assert "sec" not in message
+
+
+def test_no_text_of_an_endpoint_or_service_gives_the_password_away():
+    service = Service.of(["amqp://user:secret@[::1]:1", "http://user:secret@host/x"], {"user": "u", "password": "hush"})
+    endpoint = Endpoint.parse("amqp://user:secret@[::1]:1")
+    assert endpoint.url == "amqp://[::1]:1"
+    assert "secret" not in repr(endpoint) + repr(service)
+    assert "hush" not in repr(service)
+
+
+def test_a_list_is_tried_in_its_order():
+    assert [each.host for each in urls(["amqp://b", "amqp://a", "amqps://c"])] == ["b", "a", "c"]
+
+
+def test_the_user_of_the_security_options_goes_before_that_of_the_url():
+    options = {"user": "me", "password": "mine"}
+    assert urls("amqp://host", options) == [Endpoint("amqp", "host", 5672, "me", "mine")]
+    assert urls("amqp://you:yours@host", options) == [Endpoint("amqp", "host", 5672, "me", "mine")]
+
+
+# Lookup URLs
+
+
+@pytest.mark.parametrize(
+    ("service", "hosts"), [(["amqp://a", "amqp://b:1"], ["a", "b"]), ("amqps://c", ["c"])], ids=["list", "text"]
+)
+def test_a_lookup_url_is_asked_each_time(lookup, service, hosts):
+    lookup.answer = (200, json.dumps({"service": service, "other": 1}).encode())
+    found = Service.of(lookup.url + "?x=1")
+    assert [each.host for each in found.urls()] == hosts
+    lookup.answer = (200, b'{"service": "amqp://moved"}')
+    assert [each.host for each in found.urls()] == ["moved"]
+    assert lookup.requests == [("/lookup?x=1", None)] * 2
+
+
+def test_a_user_in_a_lookup_url_is_for_the_addresses_and_not_for_the_lookup(lookup):
+    lookup.answer = (200, b'{"service": "amqp://host"}')
+    with_user = lookup.url.replace("http://", "http://user:secret@")
+    assert urls(with_user) == [Endpoint("amqp", "host", 5672, "user", "secret")]
+    assert lookup.requests == [("/lookup", None)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((404, b"no"), "answered with status 404"),
+        ((503, b""), "answered with status 503"),
+        ((200, b"<html>"), "gave an answer that is not JSON"),
+        ((200, b"\xff"), "gave an answer that is not JSON"),
+        ((200, b"[]"), 'gave JSON without a "service" member'),
+        ((200, b"{}"), 'gave JSON without a "service" member'),
+        ((200, b'{"service": []}'), "gave [] as the service, which is neither a URL nor a list of URLs"),
+        ((200, b'{"service": 5}'), "gave 5 as the service"),
+        ((200, b'{"service": ["host"]}'), "Service host is not a valid URL"),
+        ((200, b'{"service": "http://x/"}'), "Schema is an unsupported type"),
+        ((200, b" " * 70000), "gave more than 65536 bytes"),
+    ],
+)
+def test_a_lookup_that_gives_nothing_of_use_is_a_network_error(lookup, answer, words):
+    lookup.answer = answer
+    with pytest.raises(NetworkError) as caught:
+        urls(lookup.url)
+    assert words in str(caught.value)
+    assert lookup.url in str(caught.value)
+
+
+def test_a_lookup_url_that_nobody_answers_is_a_network_error(lookup):
+    lookup.shutdown()
+    lookup.server_close()
+    with pytest.raises(NetworkError, match="could not be reached: .*refused") as caught:
+        urls(lookup.url)
+    assert caught.value.url == lookup.url
+
+
+def test_a_lookup_that_is_silent_ends_by_its_time(lookup, monkeypatch):
+    monkeypatch.setattr(service_module, "LOOKUP_TIMEOUT", 0.05)
+    asked, over = threading.Event(), threading.Event()
+
+    class Silent(lookup.RequestHandlerClass):
+        def do_GET(self):
+            asked.set()
+            over.wait(10)
+
+    lookup.RequestHandlerClass = Silent
+    with pytest.raises(NetworkError, match="timed out"):
+        urls(lookup.url)
+    assert asked.is_set()
+    over.set()
+
+
+def test_addresses_beside_a_lookup_that_fails_are_used(lookup):
+    lookup.answer = (500, b"")
+    assert [each.host for each in urls([lookup.url, "amqp://spare"])] == ["spare"]
+
+
+# Functions
+
+
+def test_a_function_may_call_back_at_once_or_later():
+    def at_once(callback):
+        callback(None, ["amqp://a", "amqp://b"])
+
+    def later(callback):
+        threading.Timer(0.01, callback, (None, "amqp://c")).start()
+
+    assert [each.host for each in urls(at_once)] == ["a", "b"]
+    assert [each.host for each in urls(later)] == ["c"]
+
+
+def test_a_function_that_finds_nothing_or_fails_is_a_network_error(monkeypatch):
+    def nothing(callback):
+        callback(OSError("no directory"), None)
+
+    def failing(callback):
+        raise RuntimeError("oops")
+
+    def empty(callback):
+        callback(None, None)
+
+    def silent(callback):
+        pass
+
+    monkeypatch.setattr(service_module, "FUNCTION_TIMEOUT", 0.01)
+    for function, words in (
+        (nothing, "found no service: no directory"),
+        (failing, "failed: RuntimeError: oops"),
+        (empty, "gave None as the service"),
+        (silent, "did not call back within 0.01 seconds"),
+    ):
+        with pytest.raises(NetworkError, match=words):
+            urls(function)
+
+
+def test_an_error_of_ours_from_a_function_is_passed_on():
+    def refused(callback):
+        callback(SecurityError("no entry"), None)
+
+    with pytest.raises(SecurityError, match="no entry"):
+        urls(refused)
+
+
+def test_only_an_amqps_address_has_tls():
+    service = Service.of(["amqp://a", "amqps://b"])
+    plain, secure = service.urls()
+    assert service.tls(plain) is None
+    assert service.tls(secure) is service.tls(secure) is not None
+
+
+# The environment
+
+LOOKUP = "https://lookup.example/a"
+PLAIN_LOOKUP = "http://lookup.example/b"
+MQLIGHT = {
+    "username": "u",
+    "password": "p",
+    "connectionLookupURI": LOOKUP,
+    "nonTLSConnectionLookupURI": PLAIN_LOOKUP,
+}
+MESSAGEHUB = {"user": "u", "password": "p", "mqlight_lookup_url": LOOKUP, "kafka_rest_url": "https://kafka"}
+USER = {"user": "u", "password": "p"}
+
+
+def bound(label, *credentials):
+    services = [{"name": f"my-{label}", "label": label, "credentials": each} for each in credentials]
+    return {"VCAP_SERVICES": json.dumps({"other": [], label: services})}
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({}, None),
+        ({"VCAP_SERVICES": ""}, None),
+        ({"VCAP_SERVICES": "{}"}, None),
+        (bound("mqlight", MQLIGHT), (LOOKUP, USER)),
+        (bound("mqlight-standard", MQLIGHT), (LOOKUP, USER)),
+        (bound("messagehub", MESSAGEHUB), (LOOKUP, USER)),
+        (bound("mqlight", {"nonTLSConnectionLookupURI": PLAIN_LOOKUP}), (PLAIN_LOOKUP, {})),
+        (bound("messagehub", {"user": "u", "password": "p", "kafka_rest_url": "https://kafka"}), None),
+        (bound("user-provided", {"uri": "https://elsewhere"}, MQLIGHT), (LOOKUP, USER)),
+        (bound("user-provided", {"uri": "amqps://u:p@host:1"}), ("amqps://u:p@host:1", {})),
+        (bound("user-provided", {"url": "amqp://host", "username": "u", "password": "p"}), ("amqp://host", USER)),
+        (bound("user-provided", {"uri": "https://elsewhere"}), None),
+        (bound("rabbitmq", {"uri": "amqp://not-for-us"}), None),
+        ({"mqlight_lookup_url": LOOKUP, "mqlight_user": "u", "mqlight_password": "p"}, (LOOKUP, USER)),
+        ({"mqlight_lookup_url": LOOKUP}, (LOOKUP, {})),
+    ],
+)
+def test_the_environment_names_the_service_and_its_user(environ, found):
+    assert from_environment(environ) == found
+
+
+def test_a_bound_service_goes_before_the_lookup_url_of_the_environment():
+    environ = {**bound("mqlight", MQLIGHT), "mqlight_lookup_url": "http://other"}
+    assert from_environment(environ) == (LOOKUP, USER)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "VCAP_SERVICES is not valid JSON"),
+        ("[]", "VCAP_SERVICES is not a JSON object that lists services by label"),
+        ('{"mqlight": {}}', "VCAP_SERVICES is not a JSON object that lists services by label"),
+        ('{"mqlight": ["x"]}', "The service mqlight in VCAP_SERVICES has no connectionLookupURI"),
+        (bound("mqlight", {})["VCAP_SERVICES"], "The service my-mqlight in VCAP_SERVICES has no connectionLookupURI"),
+    ],
+)
+def test_a_broken_environment_is_said_in_a_sentence(text, words):
+    assert refusal(from_environment, {"VCAP_SERVICES": text}).startswith(words)
+
+
+def hosts(broker, environ, security_options=None):
+    service, security = resolve(broker, security_options, environ)
+    return [each.host for each in service.urls()], security.user
+
+
+def test_the_broker_is_what_was_given_else_the_environment_else_this_machine():
+    environ = {"MACAQUE_BROKER": " amqp://a , amqp://b,", **bound("user-provided", {"uri": "amqp://c", **USER})}
+    assert hosts("amqp://given", environ) == (["given"], None)
+    assert hosts(["amqp://x", "amqp://y"], environ) == (["x", "y"], None)
+    assert hosts(None, environ) == (["a", "b"], None)
+    del environ["MACAQUE_BROKER"]
+    assert hosts(None, environ) == (["c"], "u")
+    assert hosts(None, environ, {"user": "me", "password": "mine"}) == (["c"], "me")
+    assert hosts(None, {}) == (["127.0.0.1"], None)
+    assert hosts(None, {"MACAQUE_BROKER": ""}, Security(user="me", password="mine")) == (["127.0.0.1"], "me")
+
+
+def test_a_mistake_in_the_environment_is_an_error_of_ours():
+    with pytest.raises(MQLightError, match="Service nonsense is not a valid URL"):
+        resolve(None, None, {"MACAQUE_BROKER": "nonsense"})
+    with pytest.raises(InvalidArgumentError, match="must be specified together"):
+        resolve(None, None, bound("mqlight", {**MQLIGHT, "password": None}))

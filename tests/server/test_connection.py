@@ -1,0 +1,623 @@
+"""What the server does for a client, frame by frame and without a socket."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import proton
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mqlight.server.broker import Broker, Limits
+from mqlight.server.connection import FAREWELL, MAX_TTL, RELEASE_UNROUTED, SENDER_CREDIT, ClientConnection
+from mqlight.server.sasl import AMQP_HEADER, SASL_HEADER, Identity
+from mqlight.wire.link import Link
+from mqlight.wire.message import Message, decode, encode
+from mqlight.wire.terms import Condition, Outcome, Terminus
+from wire.pair import End
+
+STOLEN = Condition("amqp:link:stolen", "ServerContext_Takeover: somebody else")
+
+
+class Client(End):
+    """A client's engine and the server's end of its connection."""
+
+    def __init__(self, server: Server, client_id: str, **options: Any) -> None:
+        super().__init__(server=False, container_id=client_id, **options)
+        self.home = server
+        self.connection = ClientConnection(
+            server.broker,
+            address=f"{client_id}:1",
+            check=server.check,
+            dirty=server.dirty.add,
+            named=server.named.append,
+            heartbeat=2.0,
+            max_message_size=10_000,
+            properties={"product": "p"},
+        )
+
+    def send(self, link: Link, message: Message | bytes, token: object = None, *, settled: bool = False) -> None:
+        data = message if isinstance(message, bytes) else encode(message)
+        self.engine.send(link, data, token, settled)
+        self.home.run()
+
+    def publisher(self, topic: str | None, *capabilities: str) -> Link:
+        link = self.engine.attach_sender(f"to {topic}", Terminus(topic, capabilities=capabilities))
+        self.home.run()
+        return link
+
+    def listen(self, address: str, *, credit: int = 100, ttl: int = 0, at_most_once: bool = False) -> Link:
+        link = self.engine.attach_receiver(address, Terminus(address, timeout=ttl), at_most_once=at_most_once)
+        if credit:
+            link.flow(credit)
+        self.home.run()
+        return link
+
+    def settle(self, place: int = 0, outcome: Outcome = Outcome.ACCEPTED) -> None:
+        link, handle, *_ = self.all("message")[place]
+        assert self.engine.settle(link, handle, outcome, None)
+        self.home.run()
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [decode(data).body for data in self.messages]
+
+    @property
+    def received(self) -> list[Message]:
+        return [decode(data) for data in self.messages]
+
+
+class Server:
+    """A broker with its clients, and what their connections report."""
+
+    def __init__(self) -> None:
+        self.broker = Broker(Limits(queue_messages=5000))
+        self.now = 1000.0
+        self.clients: list[Client] = []
+        self.dirty: set[ClientConnection] = set()
+        self.named: list[ClientConnection] = []
+
+    def check(self, identity: Identity) -> bool:
+        return identity.password in (None, "right")
+
+    def client(self, client_id: str = "c", **options: Any) -> Client:
+        client = Client(self, client_id, **options)
+        self.clients.append(client)
+        client.engine.open()
+        self.run()
+        return client
+
+    def cut(self, client: Client) -> None:
+        """The client's socket breaks."""
+        self.clients.remove(client)
+        client.connection.end_of_input(self.now)
+
+    def run(self) -> None:
+        """Move bytes until everybody is silent."""
+        for _ in range(1000):
+            moved = False
+            for client in self.clients:
+                while data := client.output():
+                    client.sent(len(data))
+                    client.connection.receive(data, self.now)
+                    moved = True
+                while data := client.connection.output():
+                    assert client.connection in self.dirty, "there is output, and nobody was told"
+                    client.connection.sent(len(data))
+                    client.receive(data)
+                    moved = True
+                self.dirty.discard(client.connection)
+            if not moved:
+                return
+        raise AssertionError("they never fall silent")
+
+
+@pytest.fixture
+def server() -> Server:
+    """A server without clients."""
+    return Server()
+
+
+@pytest.fixture
+def client(server: Server) -> Client:
+    """A client that is connected."""
+    return server.client()
+
+
+def text(body: str, topic: str | None = None, **fields: Any) -> Message:
+    return Message(body=body, to=topic, **fields)
+
+
+# The connection
+
+
+def test_a_client_learns_what_the_server_offers(server: Server, client: Client) -> None:
+    (peer,) = client.one("open")
+    assert peer.offered == ("ANONYMOUS-RELAY",) and peer.properties == {"product": "p"}
+    assert server.named == [client.connection] and client.connection.client_id == "c"
+
+
+def test_a_client_without_sasl_comes_in(server: Server) -> None:
+    connection = Client(server, "raw").connection
+    connection.receive(AMQP_HEADER + bytes.fromhex("0000001102000000 005310 c00401a10163"), server.now)
+    assert connection.client_id == "c"
+    assert connection.output().startswith(AMQP_HEADER)
+
+
+def test_a_client_that_waits_for_our_header_before_it_opens_gets_it(server: Server) -> None:
+    """Node.js: it sends nothing before each reply is there."""
+    connection = Client(server, "node").connection
+    node = bytes.fromhex("0000001d02010000005341c01003a309414e4f4e594d4f5553a0010040")
+    for sent, answer in ((SASL_HEADER, SASL_HEADER), (node, b"\x50\x00"), (AMQP_HEADER, AMQP_HEADER)):
+        connection.receive(sent, server.now)
+        got = b""
+        while data := connection.output():
+            connection.sent(len(data))
+            got += data
+        assert answer in got
+
+
+def test_everything_may_come_in_one_packet(server: Server) -> None:
+    connection = Client(server, "java").connection
+    java = bytes.fromhex("0000001902010000005341c00c01a309414e4f4e594d4f5553")
+    connection.receive(SASL_HEADER + java + AMQP_HEADER + bytes.fromhex("0000001102000000005310c00401a10163"), 1.0)
+    assert connection.client_id == "c"
+
+
+def test_a_login_that_is_refused_ends_the_connection(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    assert server.client("ann", user="ann", password="right").connection.client_id == "ann"
+    refused = server.client("bob", user="bob", password="wrong")
+    assert refused.connection.closed and refused.connection.client_id == ""
+    (condition,) = refused.one("close")
+    assert condition.name == "amqp:unauthorized-access"
+    assert "PLAIN was refused for user 'bob'" in caplog.text and "wrong" not in caplog.text
+
+
+def test_a_client_id_that_is_too_long_is_refused(server: Server) -> None:
+    client = server.client("x" * 257)
+    (condition,) = client.one("close")
+    assert condition == Condition("amqp:invalid-field", "a client id has at most 256 characters")
+    assert server.named == []
+
+
+def test_a_silent_client_is_cut_off_and_what_it_held_goes_back(server: Server, client: Client) -> None:
+    client.listen("share:s:t", ttl=60)
+    sender = server.client("sender")
+    sender.send(sender.publisher("t"), text("m"))
+    client.connection.tick(server.now)
+    client.connection.tick(server.now + 3)
+    assert client.connection.closed
+    other = server.client("other")
+    other.listen("share:s:t", ttl=60)
+    assert other.bodies == ["m"]
+
+
+def test_a_client_that_sends_heartbeats_stays(server: Server, client: Client) -> None:
+    for _ in range(20):
+        server.now += 1
+        client.engine.tick(server.now)
+        client.connection.tick(server.now)
+        server.run()
+    assert not client.connection.closed
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "private:a/+",
+        "share:s:a/+",
+        "a/+",
+        "share:s:a:b/#",
+        "private:private:x",
+        "share::a/+",
+        "private:tö/ /😀",
+        "other:a",
+    ],
+)
+def test_source_and_target_come_back(client: Client, address: str) -> None:
+    link = client.listen(address, ttl=60)
+    assert link.source == link.target == Terminus(address, timeout=60)
+    assert not link.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("private:a/+", "private:a/+"),
+        ("a/+", "private:a/+"),
+        ("share:s:a/+", "share:s:a/+"),
+        ("share:s:a:b/+", "share:s:a:b/+"),
+        ("share::a/+", "private:a/+"),
+        ("private:share:s:a", "private:share:s:a"),
+        ("other:a", "private:other:a"),
+    ],
+)
+def test_an_address_names_a_destination(server: Server, client: Client, address: str, name: str) -> None:
+    client.listen(address)
+    (destination,) = server.broker.destinations
+    assert str(destination) == name
+
+
+def test_private_destinations_are_each_clients_own(server: Server) -> None:
+    clients = [server.client(name) for name in "ab"]
+    for one in clients:
+        one.listen("private:t")
+    clients[0].send(clients[0].publisher("t"), text("m"))
+    assert [one.bodies for one in clients] == [["m"], ["m"]]
+
+
+def test_a_share_is_everybodys(server: Server) -> None:
+    clients = [server.client(name) for name in "ab"]
+    for one in clients:
+        one.listen("share:s:t")
+    link = clients[0].publisher("t")
+    for body in "mn":
+        clients[0].send(link, text(body))
+    assert [one.bodies for one in clients] == [["m"], ["n"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "ttl", "name", "words"),
+    [
+        ("private:t", MAX_TTL + 1, "amqp:not-allowed", "_InvalidSourceTimeout: a time to live of 2592001 s"),
+        ("share:s", 0, "amqp:not-allowed", "'share:s' is not share:SHARE:PATTERN"),
+        ("private:", 0, "amqp:not-allowed", "empty"),
+        ("", 0, "amqp:not-", "pattern"),
+        ("share:s:", 0, "amqp:not-allowed", "empty"),
+        ("private:" + "x" * 20_000, 0, "amqp:not-allowed", "limit is 10237"),
+        ("private:" + "#/" * 20, 0, "amqp:not-allowed", "more than 16 levels of '#'"),
+    ],
+)
+def test_a_subscription_that_cannot_be_is_refused_with_a_sentence(
+    server: Server, client: Client, address: str, ttl: int, name: str, words: str
+) -> None:
+    link = client.listen(address, ttl=ttl)
+    gone, closed, condition, _ = client.one("detach")
+    assert gone is link and closed
+    assert condition.name.startswith(name) and words in condition.description
+    assert server.broker.destinations == {} and not client.connection.closed
+    client.listen("private:fine")
+    assert len(client.all("detach")) == 1
+
+
+def test_the_longest_time_to_live_is_taken(client: Client) -> None:
+    assert not client.listen("private:t", ttl=MAX_TTL).closed
+
+
+def test_links_without_an_end_are_refused(server: Server, client: Client) -> None:
+    link = client.engine.attach_receiver("r", Terminus("x", capabilities=("y",)), at_most_once=False)
+    link.proton.source.dynamic = True
+    link.proton.source.address = None
+    sender = client.engine.attach_sender("s", Terminus("x"))
+    sender.proton.target.dynamic = True
+    sender.proton.target.address = None
+    server.run()
+    assert [condition.name for _, _, condition, _ in client.all("detach")] == ["amqp:not-implemented"] * 2
+
+
+def test_transactions_are_refused(server: Server, client: Client) -> None:
+    sender = client.engine.attach_sender("s", Terminus("x"))
+    sender.proton.target.type = proton.Terminus.COORDINATOR
+    server.run()
+    assert client.one("detach")[2] == Condition("amqp:not-implemented", "this server has no transactions")
+
+
+def test_a_topic_that_is_too_long_is_refused(client: Client) -> None:
+    client.publisher("x" * 10_238)
+    assert client.one("detach")[2].name == "amqp:not-allowed"
+
+
+# Publishing
+
+
+@pytest.mark.parametrize("topic", ["t", "a/#", "/ä b", "amqp://x/y", "private:t"])
+def test_the_topic_is_the_target(server: Server, client: Client, topic: str) -> None:
+    client.listen("private:#")
+    link = client.publisher(topic)
+    client.send(link, text("m", "amqp://host:1/something-else"))
+    client.send(link, text("n"))
+    assert client.bodies == ["m", "n"]
+    assert client.received[1].to == topic
+
+
+def test_without_a_target_the_topic_is_in_each_message(client: Client) -> None:
+    client.listen("private:a/+")
+    link = client.publisher(None)
+    for topic in ("a/1", "b/2", "amqp://host:1/a/3", "amqp:///a/4"):
+        client.send(link, text(topic, topic), topic)
+    assert client.bodies == ["a/1", "amqp://host:1/a/3", "amqp:///a/4"]
+    assert [outcome for _, outcome in client.outcomes] == [Outcome.ACCEPTED] * 4
+
+
+def test_without_target_and_topic_a_message_is_rejected(client: Client) -> None:
+    client.send(client.publisher(None), text("m"), "token")
+    _, token, outcome, condition = client.one("outcome")
+    assert (token, outcome, condition.name) == ("token", Outcome.REJECTED, "amqp:decode-error")
+    assert "no topic" in condition.description
+
+
+def test_a_message_for_nobody_is_accepted(client: Client) -> None:
+    client.send(client.publisher("t"), text("m"), "token")
+    assert client.outcomes == [("token", Outcome.ACCEPTED)]
+
+
+def test_a_message_for_nobody_is_released_when_its_sender_asked_for_that(server: Server, client: Client) -> None:
+    link = client.publisher("t", RELEASE_UNROUTED)
+    client.send(link, text("m"), "nobody")
+    server.client("other").listen("private:t")
+    client.send(link, text("m"), "somebody")
+    assert client.outcomes == [("nobody", Outcome.RELEASED), ("somebody", Outcome.ACCEPTED)]
+
+
+def test_a_settled_message_has_no_outcome(client: Client) -> None:
+    client.listen("private:t")
+    client.send(client.publisher("t"), text("m"), settled=True)
+    assert client.bodies == ["m"] and client.outcomes == []
+
+
+def test_a_malformed_message_is_rejected_and_the_connection_lives_on(client: Client) -> None:
+    client.listen("private:t")
+    link = client.publisher("t")
+    client.send(link, b"\x00Sw\xa1\xffcut off", "bad")
+    client.send(link, b"\xff\xff", "worse", settled=True)
+    client.send(link, text("fine"), "good")
+    assert client.outcomes == [("bad", Outcome.REJECTED), ("good", Outcome.ACCEPTED)]
+    condition = client.all("outcome")[0][3]
+    assert condition.name == "amqp:decode-error" and condition.description
+    assert client.bodies == ["fine"] and not client.connection.closed
+
+
+def test_a_full_destination_is_the_senders_outcome(server: Server, client: Client) -> None:
+    server.broker.limits = Limits(queue_messages=1)
+    client.listen("private:t", credit=0)
+    link = client.publisher("t")
+    client.send(link, text("a"), 1)
+    client.send(link, text("b"), 2)
+    assert client.outcomes == [(1, Outcome.ACCEPTED), (2, Outcome.REJECTED)]
+    condition = client.all("outcome")[1][3]
+    assert condition.name == "amqp:resource-limit-exceeded" and "private:t" in condition.description
+
+
+def test_a_message_that_is_too_large_costs_the_link_and_not_the_connection(client: Client) -> None:
+    client.send(client.publisher("t"), text("x" * 11_000))
+    assert client.one("detach")[2].name == "amqp:link:message-size-exceeded"
+    client.listen("private:t")
+    client.send(client.publisher("t"), text("fine"))
+    assert client.bodies == ["fine"]
+
+
+def test_a_senders_credit_is_topped_up_before_it_runs_out(client: Client) -> None:
+    link = client.publisher("t")
+    assert link.credit == SENDER_CREDIT
+    lowest = SENDER_CREDIT
+    for _ in range(2 * SENDER_CREDIT):
+        client.send(link, text("m"), settled=True)
+        lowest = min(lowest, link.credit)
+    assert lowest >= SENDER_CREDIT // 2
+
+
+def test_one_message_more_than_the_credit_is_tolerated(server: Server, client: Client) -> None:
+    """Node.js counts its initial delivery count as credit."""
+    client.listen("private:t", credit=5000)
+    link = client.publisher("t")
+    for number in range(SENDER_CREDIT + 1):
+        client.engine.send(link, encode(text(str(number))), number)
+    server.run()
+    assert len(client.outcomes) == len(client.bodies) == SENDER_CREDIT + 1
+    assert not client.connection.closed
+
+
+# Delivering
+
+
+def test_every_delivery_has_a_header_a_topic_and_a_value(client: Client) -> None:
+    client.listen("private:t")
+    link = client.publisher("t")
+    client.send(link, b"\x00Su\xa0\x05bytes")
+    client.send(link, b"\x00Ss\xc0\x01\x00")
+    assert [data[:3] for data in client.messages] == [b"\x00Sp"] * 2
+    assert [message.to for message in client.received] == ["t", "t"]
+    assert client.bodies == [b"bytes", ""]
+
+
+def test_what_is_left_of_a_messages_time_is_told(server: Server, client: Client) -> None:
+    link = client.listen("private:t", credit=0)
+    client.send(client.publisher("t"), text("m", ttl=5000, priority=7, durable=True))
+    server.now += 2
+    link.flow(1)
+    server.run()
+    (message,) = client.received
+    assert (message.ttl, message.priority, message.durable, message.delivery_count) == (3000, 7, True, 0)
+
+
+def test_a_message_given_out_in_vain_says_how_often(client: Client) -> None:
+    client.listen("private:t")
+    client.send(client.publisher("t"), text("m"))
+    client.settle(0, Outcome.RELEASED)
+    assert [message.delivery_count for message in client.received] == [0, 0]
+
+
+@pytest.mark.parametrize("at_most_once", [True, False])
+def test_the_subscriber_chooses_the_quality_of_service(client: Client, at_most_once: bool) -> None:
+    client.listen("private:t", at_most_once=at_most_once)
+    client.send(client.publisher("t"), text("m"))
+    assert client.one("message")[3] is at_most_once
+
+
+def test_a_receiver_is_not_given_more_than_its_credit(server: Server, client: Client) -> None:
+    link = client.listen("private:t", credit=2)
+    publisher = client.publisher("t")
+    for body in "abcd":
+        client.send(publisher, text(body))
+    assert client.bodies == ["a", "b"]
+    link.flow(1)
+    server.run()
+    assert client.bodies == ["a", "b", "c"]
+
+
+def test_a_drain_is_answered(server: Server, client: Client) -> None:
+    link = client.listen("private:t", credit=5)
+    link.stop_flow()
+    server.run()
+    assert link.credit == 0
+    client.send(client.publisher("t"), text("m"))
+    assert client.bodies == []
+    link.flow(1)
+    server.run()
+    assert client.bodies == ["m"]
+
+
+def test_a_drain_brings_what_waits_first(server: Server, client: Client) -> None:
+    link = client.listen("private:t", credit=0)
+    client.send(client.publisher("t"), text("m"))
+    link.flow(5)
+    link.stop_flow()
+    server.run()
+    assert client.bodies == ["m"] and link.credit == 0
+
+
+# Leaving
+
+
+@pytest.mark.parametrize(("closed", "kept"), [(True, False), (False, True)])
+def test_to_close_a_subscription_forgets_it_and_to_detach_keeps_it(
+    server: Server, client: Client, closed: bool, kept: bool
+) -> None:
+    link = client.listen("private:t", ttl=60)
+    link.detach(closed=closed)
+    server.run()
+    assert client.one("detach")[1] is closed
+    assert bool(server.broker.destinations) is kept
+
+
+def test_what_was_not_settled_goes_back_with_the_link(server: Server, client: Client) -> None:
+    link = client.listen("share:s:t")
+    other = server.client("other")
+    other.listen("share:s:t", credit=0)
+    client.send(client.publisher("t"), text("m"))
+    link.detach()
+    other.engine.links()[0].flow(1)
+    server.run()
+    assert other.bodies == ["m"] and other.received[0].delivery_count == 1
+
+
+@pytest.mark.parametrize("how", ["close", "cut", "garbage"])
+def test_what_was_not_settled_goes_back_with_the_connection(server: Server, client: Client, how: str) -> None:
+    client.listen("share:s:t", credit=1)
+    other = server.client("other")
+    client.send(client.publisher("t"), text("m"))
+    other.listen("share:s:t")
+    if how == "close":
+        client.engine.close()
+        server.run()
+    elif how == "cut":
+        client.connection.end_of_input(server.now)
+        server.clients.remove(client)  # there is no socket for the rest of its output
+    else:
+        client.connection.receive(b"\x00\x00\x00\x01garbage", server.now)
+    server.run()
+    assert client.connection.closed
+    assert other.bodies == ["m"]
+
+
+def test_what_one_link_of_a_dying_connection_held_is_not_lost_on_another(server: Server, client: Client) -> None:
+    for _ in range(2):
+        client.listen("share:s:t", ttl=60, credit=10)
+    link = client.publisher("t")
+    for body in "abcdef":
+        client.send(link, text(body))
+    server.cut(client)
+    (destination,) = server.broker.destinations.values()
+    assert len(destination.queue) == 6 and destination.consumers == []
+
+
+def test_one_clients_fault_does_not_disturb_another(server: Server, client: Client) -> None:
+    other = server.client("other")
+    other.listen("private:t")
+    link = other.publisher("t")
+    client.connection.receive(b"\x00\x00\x00\x01garbage", server.now)
+    server.run()
+    assert client.connection.closed and not other.connection.closed
+    other.send(link, text("m"))
+    assert other.bodies == ["m"]
+
+
+# Takeover
+
+
+def test_who_is_sent_away_is_told_why_and_what_it_held_is_free_at_once(server: Server, client: Client) -> None:
+    client.listen("private:t", ttl=60)
+    client.send(client.publisher("t"), text("m"))
+    client.connection.close(STOLEN, server.now)
+    new = server.client("c")
+    new.listen("private:t", ttl=60)
+    assert client.all("close") == [[STOLEN]]
+    assert client.connection.closed
+    assert new.bodies == ["m"]
+
+
+def test_who_is_sent_away_may_be_in_the_middle_of_things(server: Server, client: Client) -> None:
+    """It sends, settles, attaches and detaches until it has read that it is to go."""
+    link = client.listen("private:t", ttl=60)
+    publisher = client.publisher("t")
+    client.send(publisher, text("held"))
+    client.connection.close(STOLEN, server.now)
+    client.engine.send(publisher, encode(text("late")), "late")
+    client.engine.send(publisher, encode(text("late, settled")), None, True)
+    client.engine.settle(*client.all("message")[0][:2], Outcome.ACCEPTED)
+    late = client.engine.attach_receiver("private:late", Terminus("private:late", timeout=60), at_most_once=False)
+    client.engine.attach_sender("late", Terminus("late"))
+    link.flow(10)
+    late.flow(10)
+    while data := client.output():
+        client.sent(len(data))
+        client.connection.receive(data, server.now)
+    server.run()
+    assert client.all("close") == [[STOLEN]] and client.outcomes == [(None, Outcome.ACCEPTED)]
+    (destination,) = server.broker.destinations.values()
+    assert [decode(b"\x00Sp\x45" + queued.rest).body for queued in destination.queue] == ["held"]
+
+
+def test_who_does_not_go_is_cut_off(server: Server, client: Client) -> None:
+    client.connection.close(STOLEN, server.now)
+    client.connection.tick(server.now + FAREWELL - 0.1)
+    assert not client.connection.closed
+    server.dirty.clear()
+    client.connection.tick(server.now + FAREWELL)
+    assert client.connection.closed and client.connection in server.dirty
+
+
+# Hostile bytes
+
+
+@given(st.binary(max_size=100), st.sampled_from([b"", SASL_HEADER, AMQP_HEADER]), st.sampled_from([1, 1 << 20]))
+@settings(max_examples=60, deadline=None)
+def test_hostile_bytes_end_a_connection_and_nothing_else(data: bytes, begin: bytes, step: int) -> None:
+    logging.disable(logging.WARNING)
+    try:
+        connection = Client(Server(), "c").connection
+        data = begin + data
+        for at in range(0, len(data), step):
+            connection.receive(data[at : at + step], 1.0)
+            while output := connection.output():
+                connection.sent(len(output))
+        connection.tick(2.0)
+        connection.end_of_input(3.0)
+        assert connection.closed
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_a_second_login_is_not_served(server: Server) -> None:
+    """Proton's own SASL server would take it, and crash on the last frame."""
+    connection = Client(server, "c").connection
+    node = bytes.fromhex("0000001d02010000005341c01003a309414e4f4e594d4f5553a0010040")
+    connection.receive(SASL_HEADER + node, 1.0)
+    connection.receive(SASL_HEADER, 1.0)
+    connection.receive(bytes.fromhex("0000000d02010000 005341 c002 01 40"), 1.0)
+    assert connection.closed

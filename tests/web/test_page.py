@@ -1,0 +1,364 @@
+"""The page in a real Chromium, with a real front end, server and back ends behind it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from processes import Server, wait_until
+
+pytestmark = pytest.mark.browser
+
+SENTENCE = "One, Two, Three, Four, Five, Once I Caught a Fish Alive"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+]
+
+
+class Page:
+    """One browser with the page open, as a person uses it."""
+
+    def __init__(self, profile: Path) -> None:
+        if not CHROMIUM or not DRIVER:
+            missing = "chromium" if not CHROMIUM else "chromedriver"
+            pytest.skip(f"{missing} is not installed: apt-get install chromium chromium-driver")
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for option in [*OPTIONS, f"--user-data-dir={profile}"]:
+            options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+        wait_until(lambda: self.connection == "Connected", what="the connection of the page")
+
+    def forget(self) -> None:
+        """Leave the page, with its cookies, its complaints, and whatever the screen was set to."""
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self.driver.quit()
+
+    def find(self, name: str) -> WebElement:
+        return self.driver.find_element(By.ID, name)
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of all elements, read in one step, because words arrive at any time."""
+        script = "return Array.from(document.querySelectorAll(arguments[0]), (node) => node.textContent)"
+        return list(self.driver.execute_script(script, selector))
+
+    def submit(self, sentence: str) -> None:
+        """Type a sentence in place of the one that is there, and press Enter."""
+        self.find("sentence").send_keys(Keys.CONTROL + "a")
+        self.find("sentence").send_keys(sentence + Keys.ENTER)
+
+    @property
+    def words(self) -> list[str]:
+        return self.texts("#words .word:not([data-kind=failed]) b")
+
+    @property
+    def failed(self) -> list[str]:
+        return self.texts("#words .word[data-kind=failed] b")
+
+    @property
+    def workers(self) -> dict[str, int]:
+        names, counts = self.texts("#workers .name"), self.texts("#workers .count")
+        return dict(zip(names, map(int, counts), strict=True))
+
+    @property
+    def connection(self) -> str:
+        return self.find("connection").text
+
+    @property
+    def progress(self) -> str:
+        return self.find("progress-text").text
+
+    @property
+    def complaints(self) -> list[str]:
+        """What Chromium has to say about the page: errors of the script, violations of its policy."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+    def wait_for_words(self, words: list[str], timeout: float = 20) -> None:
+        wait_until(lambda: sorted(self.words) == sorted(words), timeout, f"the words {words}")
+
+
+@pytest.fixture(scope="module")
+def browsers() -> Iterator[list[Page]]:
+    """The browsers that were started so far, for one test after the other: starting one takes a second."""
+    pages: list[Page] = []
+    yield pages
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def new_page(browsers: list[Page], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Page]]:
+    """Get browsers that know nothing of each other, nor of earlier tests: `new_page()`."""
+    taken = 0
+
+    def get() -> Page:
+        nonlocal taken
+        if taken == len(browsers):
+            browsers.append(Page(tmp_path_factory.mktemp("profile")))
+        taken += 1
+        return browsers[taken - 1]
+
+    yield get
+    for page in browsers[:taken]:
+        page.forget()
+
+
+@pytest.fixture
+def page(new_page: Callable[[], Page], site: Any) -> Page:
+    """The page of `site`, open and connected."""
+    page = new_page()
+    page.open(site.url)
+    return page
+
+
+def test_a_sentence_and_enter_bring_every_word_back_in_upper_case(page: Page, start_backend: Any) -> None:
+    start_backend()
+    page.submit("a sentence of six short words")
+    page.wait_for_words(["A", "SENTENCE", "OF", "SIX", "SHORT", "WORDS"])
+    wait_until(lambda: page.progress == "All 6 words are back.")
+    assert page.failed == [] and page.texts("#errors p") == []
+    assert page.complaints == []
+
+
+def test_the_button_submits_the_sentence_that_is_there(page: Page, start_backend: Any) -> None:
+    start_backend()
+    assert page.find("sentence").get_attribute("value") == SENTENCE
+    assert page.find("word-count").text == "11 words"
+    page.find("submit").click()
+    page.wait_for_words(SENTENCE.upper().split())
+
+
+def test_each_word_shows_its_worker_and_its_time(page: Page, start_backend: Any) -> None:
+    backend = start_backend()
+    name = backend.expect(r"(backend_\w+) serves")[1]
+    page.submit("fish")
+    page.wait_for_words(["FISH"])
+    (word,) = page.driver.find_elements(By.CSS_SELECTOR, "#words .word")
+    assert word.get_attribute("data-kind") == "python"
+    assert name in word.text and " ms" in word.text
+    assert page.workers == {name: 1}
+
+
+def test_with_two_backends_both_names_appear_and_the_counts_add_up(page: Page, start_backend: Any) -> None:
+    names = {start_backend().expect(r"(backend_\w+) serves")[1] for _ in range(2)}
+    page.submit("word " * 60)
+    page.wait_for_words(["WORD"] * 60)
+    assert set(page.workers) == names
+    assert sum(page.workers.values()) == 60
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [
+        ("Node.js: n1", "node"),
+        ("Ruby: r1", "ruby"),
+        ("Liberty for Java: j1", "java"),
+        ("Perl: p1", "other"),
+    ],
+)
+def test_each_kind_of_backend_has_a_style_of_its_own(page: Page, start_service: Any, backend: str, kind: str) -> None:
+    start_service(f'{{"word": data["word"].upper(), "backend": {backend!r}}}')
+    page.submit("fish")
+    page.wait_for_words(["FISH"])
+    (word,) = page.driver.find_elements(By.CSS_SELECTOR, "#words .word")
+    assert word.get_attribute("data-kind") == kind
+    sample = page.driver.find_element(By.CSS_SELECTOR, f".species .word[data-kind={kind}]")
+    python = page.driver.find_element(By.CSS_SELECTOR, ".species .word[data-kind=python]")
+    colour = word.value_of_css_property("border-left-color")
+    assert colour == sample.value_of_css_property("border-left-color")
+    assert colour != python.value_of_css_property("border-left-color")
+
+
+def test_with_no_backend_ever_each_word_fails_at_once_and_the_page_says_how_to_start_one(page: Page) -> None:
+    page.submit(SENTENCE)
+    wait_until(lambda: sorted(page.failed) == sorted(SENTENCE.split()), 5, "the failed words")
+    (error,) = page.texts("#errors p")
+    assert "python -m backend" in error
+    assert page.progress == "All 11 words are back, 11 with an error."
+    assert not page.find("hint").is_displayed()
+
+
+def test_an_error_can_be_closed(page: Page) -> None:
+    page.submit("fish")
+    wait_until(lambda: page.texts("#errors p"))
+    page.driver.find_element(By.CSS_SELECTOR, "#errors button").click()
+    assert page.texts("#errors p") == []
+    assert page.failed == ["fish"], "the word stays"
+
+
+def test_words_wait_for_a_stopped_backend_and_the_page_hints_after_10_seconds(page: Page, start_backend: Any) -> None:
+    start_backend().stop()
+    page.submit(SENTENCE)
+    wait_until(lambda: page.progress == "0 of 11 words back, 11 still out")
+    assert not page.find("hint").is_displayed()
+    wait_until(page.find("hint").is_displayed, 13, "the hint")
+    assert "python -m backend" in page.find("hint").text
+    start_backend()
+    page.wait_for_words(SENTENCE.upper().split())
+    wait_until(lambda: not page.find("hint").is_displayed(), what="the end of the hint")
+
+
+def test_words_that_are_out_are_not_lost_when_the_page_is_loaded_again(page: Page, start_backend: Any) -> None:
+    start_backend().stop()
+    page.submit(SENTENCE)
+    wait_until(lambda: page.progress == "0 of 11 words back, 11 still out")
+    page.driver.refresh()
+    wait_until(lambda: page.progress == "0 of 11 words back, 11 still out")
+    start_backend()
+    page.wait_for_words(SENTENCE.upper().split())
+
+
+def test_two_browsers_do_not_take_each_others_words(
+    new_page: Callable[[], Page], page: Page, site: Any, start_backend: Any
+) -> None:
+    start_backend()
+    other = new_page()
+    other.open(site.url)
+    page.submit("mine " * 40)
+    other.submit("yours " * 40)
+    page.wait_for_words(["MINE"] * 40)
+    other.wait_for_words(["YOURS"] * 40)
+
+
+def test_markup_shows_as_text(page: Page, start_backend: Any) -> None:
+    start_backend()
+    page.submit("<b>x</b> <img/src=x/onerror=alert(1)>")
+    page.wait_for_words(["<B>X</B>", "<IMG/SRC=X/ONERROR=ALERT(1)>"])
+    assert page.driver.find_elements(By.CSS_SELECTOR, "#words img, #words b b") == []
+    assert page.complaints == []
+
+
+def test_markup_in_a_workers_name_or_error_shows_as_text(page: Page, start_service: Any) -> None:
+    start_service('{"word": "W", "backend": "<img src=x>"} if data["word"] == "good" else macaque.abort(1, "<i>n</i>")')
+    page.submit("good bad")
+    page.wait_for_words(["W"])
+    wait_until(lambda: page.failed == ["bad"])
+    assert list(page.workers) == ["<img src=x>"]
+    assert "<i>n</i>" in page.texts("#errors p")[0]
+    assert page.driver.find_elements(By.CSS_SELECTOR, "main img, main .word i, #errors i") == []
+
+
+def test_clear_removes_words_workers_and_errors(page: Page, start_service: Any) -> None:
+    start_service('{"word": "W", "backend": "Python: x"} if data["word"] == "good" else macaque.abort(1, "no")')
+    page.submit("good bad")
+    wait_until(lambda: page.words and page.failed)
+    page.find("clear").click()
+    assert (page.words, page.failed, page.workers, page.texts("#errors p")) == ([], [], {}, [])
+    assert page.find("empty").is_displayed()
+    page.submit("good")
+    page.wait_for_words(["W"])
+
+
+def test_an_empty_sentence_shows_what_the_front_end_says(page: Page) -> None:
+    page.submit("   ")
+    wait_until(lambda: page.texts("#errors p") == ['"words" is empty: write at least one word.'])
+
+
+def test_a_lost_server_shows_on_the_page(page: Page, server: Server) -> None:
+    server.kill()
+    wait_until(lambda: page.connection == "Messaging server unreachable")
+    page.submit("fish")
+    wait_until(lambda: page.texts("#errors p"))
+    assert "not connected to the messaging server" in page.texts("#errors p")[0]
+
+
+def test_a_lost_front_end_shows_on_the_page(page: Page, site: Any) -> None:
+    site.process.signal(signal.SIGTERM)
+    wait_until(lambda: page.connection == "Front end unreachable")
+
+
+def test_the_keyboard_reaches_everything_and_names_are_given(page: Page, start_backend: Any) -> None:
+    start_backend()
+    page.submit("fish")
+    page.wait_for_words(["FISH"])
+    page.driver.execute_script("document.querySelector('.skip').focus()")
+    reached = []
+    for _ in range(4):
+        focused = page.driver.switch_to.active_element
+        reached.append(focused.accessible_name)
+        outline = focused.value_of_css_property("outline-style")
+        assert outline == "solid", f"{focused.accessible_name} shows no focus"
+        focused.send_keys(Keys.TAB)
+    assert reached == ["Skip to the sentence", "Your sentence", "Submit Work", "Clear"]
+
+
+def test_screen_readers_are_told_of_words(page: Page, start_backend: Any) -> None:
+    start_backend()
+    assert page.find("announce").get_attribute("aria-live") == "polite"
+    page.submit("fish")
+    wait_until(lambda: page.texts("#announce") == ["FISH arrived. No word is out."])
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_every_width_in_light_and_dark(page: Page, width: int, scheme: str) -> None:
+    page.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    page.submit("a " + "x" * 300)
+    wait_until(lambda: len(page.failed) == 2)
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert contrasts_that_are_too_low(page) == []
+
+
+def contrasts_that_are_too_low(page: Page) -> list[str]:
+    """Visible texts whose contrast with what is behind them is under 4.5 (WCAG 2.2, 1.4.3), as `text: ratio`."""
+    return list(
+        page.driver.execute_script("""
+        const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+        const luminance = ([r, g, b]) => [r, g, b]
+          .map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+          .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = (node) => {
+          for (; node; node = node.parentElement) {
+            const colour = channels(getComputedStyle(node).backgroundColor);
+            if (colour.length === 3 || colour[3] === 1) return colour;
+          }
+          return [255, 255, 255];
+        };
+        const low = [];
+        const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+          const text = walker.currentNode.textContent.trim();
+          const node = walker.currentNode.parentElement;
+          if (!text || !node.checkVisibility() || node.closest("svg, :disabled, noscript")) continue;
+          const [a, b] = [channels(getComputedStyle(node).color), behind(node)].map(luminance);
+          const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+          if (ratio < 4.5) low.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
+        }
+        return low;
+        """)
+    )

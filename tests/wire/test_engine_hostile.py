@@ -1,0 +1,212 @@
+"""The engine against what no honest peer would send: the connection ends, and nothing else does."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cproton_ffi import lib
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mqlight.wire.engine import AMQP_HEADER
+from mqlight.wire.terms import Condition, Outcome, Terminus
+from wire.pair import End, Pair, begin_delivery, pump
+
+DENIED = Condition("amqp:not-allowed", "not for you")
+
+
+@cache
+def recording() -> tuple[bytes, bytes]:
+    """The AMQP of both ends of a connection on which nearly everything happens: the client's, the server's."""
+    sent = {False: b"", True: b""}
+
+    class Recorded(End):
+        def sent(self, size: int) -> None:
+            sent[self.server] += self.output()[:size]
+            super().sent(size)
+
+    client = Recorded(server=False, container_id="clé", hostname="höst", properties={"k": "v"}, offered=["A", "B"])
+    server = Recorded(server=True, properties={"product": "p"}, offered=["ANONYMOUS-RELAY"], max_message_size=1000)
+    client.engine.open()
+    pump(client, server)
+    sender = client.engine.attach_sender("s", Terminus("tøpic", timeout=5, capabilities=("x", "y")))
+    receiver = client.engine.attach_receiver("private:t", Terminus("private:tü", timeout=60), at_most_once=False)
+    receiver.flow(10)
+    pump(client, server)
+    for size in (5, 150):
+        client.engine.send(sender, bytes(size), size)
+    source = next(link for link in server.engine.links() if not link.receiver)
+    server.engine.send(source, b"abc", 1)
+    pump(client, server)
+    for (link, handle, *_), outcome in zip(server.all("message"), (Outcome.REJECTED, Outcome.MODIFIED), strict=True):
+        server.engine.settle(link, handle, outcome, DENIED if outcome is Outcome.REJECTED else None)
+    client.engine.settle(receiver, client.all("message")[0][1], Outcome.REJECTED, Condition("x", "bé"))
+    pump(client, server)
+    receiver.stop_flow()
+    pump(client, server)
+    receiver.detach(condition=Condition("x:y", "ü"))
+    client.engine.send(sender, bytes(2000), 3)
+    pump(client, server)
+    client.engine.close(Condition("x:z", "é"))
+    pump(client, server)
+    return sent[False][sent[False].index(AMQP_HEADER) :], sent[True]
+
+
+def feed(data: bytes, server: bool, step: int = 1 << 30) -> End:
+    """An engine that was given ``data`` in pieces of ``step`` bytes, and then the end of input."""
+    end = End(server=server)
+    if not server:
+        end.engine.open()
+        end.engine.attach_sender("s", Terminus("t"))
+        end.engine.attach_receiver("private:t", Terminus("private:t"), at_most_once=False)
+    for at in range(0, len(data), step):
+        end.engine.receive(data[at : at + step])
+        while output := end.engine.output():
+            end.engine.sent(len(output))
+        for link in end.engine.links():
+            if not link.receiver and link.credit:
+                end.engine.send(link, b"m", at)
+    end.engine.end_of_input()
+    assert len(end.all("close")) == 1
+    return end
+
+
+@given(st.binary(max_size=200), st.booleans(), st.booleans(), st.sampled_from([1, 7, 1 << 30]))
+@settings(max_examples=60, deadline=None)
+def test_bytes_that_mean_nothing_only_end_the_connection(data: bytes, headed: bool, server: bool, step: int) -> None:
+    feed(AMQP_HEADER + data if headed else data, server, step)
+
+
+FAULT = st.tuples(
+    st.integers(0, 3000),
+    st.sampled_from(["replace", "insert", "delete", "repeat"]),
+    st.binary(min_size=1, max_size=8),
+)
+
+
+@given(st.booleans(), st.lists(FAULT, min_size=1, max_size=4), st.sampled_from([1, 7, 1 << 30]))
+@settings(max_examples=250, deadline=None)
+def test_a_faulty_peer_only_ends_its_connection(server: bool, faults: list[tuple[int, str, bytes]], step: int) -> None:
+    data = bytearray(recording()[0 if server else 1])
+    for place, kind, what in faults:
+        at = place % len(data)
+        if kind == "replace":
+            data[at : at + len(what)] = what
+        elif kind == "insert":
+            data[at:at] = what
+        elif kind == "delete":
+            del data[at : at + len(what)]
+        else:
+            data[at:at] = data[at : at + 30 * len(what)]
+    feed(bytes(data), server, step)
+
+
+def frame(body: bytes, channel: int = 0) -> bytes:
+    return (8 + len(body)).to_bytes(4, "big") + b"\x02\x00" + channel.to_bytes(2, "big") + body
+
+
+OPEN = frame(bytes.fromhex("005310c00401a10163"))
+
+
+@pytest.mark.parametrize(
+    ("frames", "name"),
+    [
+        (b"\x00\x00\x00\x01\x02\x00\x00\x00", "amqp:connection:framing-error"),
+        (b"\xff\xff\xff\xff\x02\x00\x00\x00", "amqp:connection:framing-error"),
+        (frame(bytes.fromhex("005310c00401a101ff")), "amqp:decode-error"),
+        (OPEN + frame(bytes.fromhex("005318c00c010053 1dc00602a301f0a10178".replace(" ", ""))), "amqp:decode-error"),
+    ],
+    ids=["frame too short", "frame too large", "container id that is not UTF-8", "condition that is not ASCII"],
+)
+def test_a_frame_that_makes_no_sense_closes_the_connection_and_says_so(frames: bytes, name: str) -> None:
+    server = End(server=True)
+    server.engine.receive(AMQP_HEADER + frames)
+    (condition,) = server.one("close")
+    assert condition.name == name and condition.description
+    assert name.encode() in server.engine.output()
+    assert server.engine.closed
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"AMQP\x03\x01\x00\x00", b"AMQP\x02\x01\x00\x00", b"\x16\x03\x01\x00\x05\x01\x00\x00", b"GET / HT"],
+)
+def test_a_client_that_begins_with_anything_but_amqp_gets_nothing(header: bytes) -> None:
+    server = End(server=True)
+    server.engine.receive(header)
+    (condition,) = server.one("close")
+    assert condition.name == "amqp:connection:framing-error" and repr(header) in condition.description
+    assert server.engine.output() == b""
+
+
+def test_the_header_may_come_in_pieces() -> None:
+    server = End(server=True)
+    for piece in (b"AM", b"QP\x00\x01", b"\x00\x00" + OPEN[:3], OPEN[3:]):
+        server.engine.receive(piece)
+    (peer,) = server.one("open")
+    assert peer.container_id == "c"
+    assert server.engine.output().startswith(AMQP_HEADER)
+
+
+def test_a_capability_that_cannot_be_sent_back_does_no_harm() -> None:
+    """Proton crashes when it copies one: found by bytes that a machine made up."""
+    attach, _ = recording()
+    at = attach.index(b"\xa3\x01x") if b"\xa3\x01x" in attach else attach.index(b"\x01x\x01y")
+    for byte in range(0, 256, 5):
+        for place in range(at - 8, at + 6):
+            data = bytearray(attach)
+            data[place] = byte
+            feed(bytes(data), server=True)
+
+
+def test_connections_that_come_and_go_leave_nothing_behind() -> None:
+    def connections(count: int) -> None:
+        for _ in range(count):
+            pair = Pair()
+            link, _ = pair.sender()
+            pair.receiver()
+            pair.client.engine.send(link, b"m", 1)
+            pair.client.engine.close()
+            pair.pump()
+
+    connections(5)
+    sizes = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            connections(10)
+            gc.collect()
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert min(after - before for before, after in pairwise(sizes)) < 20_000
+
+
+def test_a_sender_that_never_ends_its_message_takes_no_memory() -> None:
+    pair = Pair(server={"max_message_size": 1000})
+    link, _ = pair.sender()
+    part = bytes(1_000_000)
+    before = resident()
+    begin_delivery(link)
+    for _ in range(40):
+        lib.pn_link_send(link.c, part, len(part))
+        while data := pair.client.output():
+            pair.client.sent(len(data))
+            pair.server.receive(data)
+    assert resident() - before < 20_000_000
+    assert len(pair.server.all("detach")) == 1
+
+
+def resident() -> int:
+    """The bytes of memory that this process uses, those of C libraries included."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        pytest.skip("this system does not say how much memory a process uses")
