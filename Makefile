@@ -31,14 +31,16 @@ bench: .venv/.installed-bench
 	.venv/bin/python benchmarks/rpc.py $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv
+	rm -rf .venv build mqlight/wire/*.so mqlight/wire/*.c
 
 # A stamp is newer than what it was installed from, so a second run installs nothing.
-.venv/.installed-run: pyproject.toml scripts/install
+INSTALLED_FROM = pyproject.toml scripts/install $(wildcard mqlight/wire/*.pyx)
+
+.venv/.installed-run: $(INSTALLED_FROM)
 	@PYTHON="$(PYTHON)" ./scripts/install run --editable '.[server,web]'
 
-.venv/.installed-test: pyproject.toml scripts/install
+.venv/.installed-test: $(INSTALLED_FROM)
 	@PYTHON="$(PYTHON)" ./scripts/install test --editable '.[server,web,test]'
 
-.venv/.installed-bench: pyproject.toml scripts/install benchmarks/requirements.txt
+.venv/.installed-bench: $(INSTALLED_FROM) benchmarks/requirements.txt
 	@PYTHON="$(PYTHON)" ./scripts/install bench --editable '.[server,web]' -r benchmarks/requirements.txt

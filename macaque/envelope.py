@@ -19,11 +19,11 @@ from typing import Any
 import msgspec
 
 from macaque.errors import MacaqueError, RemoteError
-from mqlight.wire.message import Message, MessageError, decode, encode, text_body
+from mqlight.wire.message import Message, MessageError, decode, encode
+from mqlight.wire.usual import text_body, text_message
 
 __all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request"]
 
-CONTENT_TYPE = "text/plain"
 BARE_CONTENT_TYPE = "application/json"
 MAX_TTL = 0xFFFFFFFF
 """Milliseconds: AMQP's ttl is an unsigned 32-bit number (section 3.2.1)."""
@@ -107,9 +107,9 @@ _to_reply: Callable[[Any], Reply] = msgspec.json.Decoder(Reply).decode
 _to_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
 
 
-def _json(envelope: object, data: object, what: str) -> str:
+def _json(envelope: object, data: object, what: str) -> bytes:
     try:
-        return _to_json(envelope).decode()
+        return _to_json(envelope)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TypeError(f"The {what} {_short(data)} cannot be sent as JSON: {error}.") from error
 
@@ -130,16 +130,7 @@ def encode_request(uuid: str, topic: str, data: object, reply_to: str, *, now: f
     """
     milliseconds = int(timeout * 1000)
     body = _json(Request(uuid, data, reply_to, int(now * 1000) + milliseconds), data, "data")
-    return encode(
-        Message(
-            body=body,
-            to=topic,
-            reply_to=reply_to,
-            message_id=uuid,
-            content_type=CONTENT_TYPE,
-            ttl=min(max(milliseconds, 1), MAX_TTL),
-        )
-    )
+    return text_message(body, topic, uuid, reply_to, None, min(max(milliseconds, 1), MAX_TTL))
 
 
 def decode_request(message: bytes) -> Request:
@@ -201,8 +192,7 @@ def encode_reply(request: Request, data: object) -> bytes:
     """
     if type(request) is BareRequest:
         return _bare_reply(request, data)
-    body = _json(_Result(request.uuid, data), data, "result")
-    return encode(Message(body=body, to=request.reply_to, correlation_id=request.uuid, content_type=CONTENT_TYPE))
+    return _text_reply(request, _json(_Result(request.uuid, data), data, "result"))
 
 
 def encode_fault(request: Request, fault: Fault) -> bytes:
@@ -217,14 +207,17 @@ def encode_fault(request: Request, fault: Fault) -> bytes:
     if type(request) is BareRequest:
         properties = {"error-code": fault.code, "error-message": fault.message}
         return _bare_reply(request, fault, properties)
-    body = _json(_Failure(request.uuid, fault), fault.details, "details of the error")
-    return encode(Message(body=body, to=request.reply_to, correlation_id=request.uuid, content_type=CONTENT_TYPE))
+    return _text_reply(request, _json(_Failure(request.uuid, fault), fault.details, "details of the error"))
+
+
+def _text_reply(request: Request, body: bytes) -> bytes:
+    return text_message(body, request.reply_to, None, None, request.uuid)
 
 
 def _bare_reply(request: BareRequest, data: object, properties: dict[str, Any] | None = None) -> bytes:
     return encode(
         Message(
-            body=_json(data, data, "result"),
+            body=_json(data, data, "result").decode(),
             to=request.reply_to,
             correlation_id=request.correlation,
             content_type=BARE_CONTENT_TYPE,

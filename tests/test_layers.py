@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ IMPURE = {
 IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today", "uuid1", "uuid4"}
 
 PROTON = {"proton", "cproton", "cproton_ffi"}
-ENGINE = {"mqlight/wire/engine.py", "mqlight/wire/link.py"}
+ENGINE = {"mqlight/wire/engine.py", "mqlight/wire/link.py"}  # and transit.pyx, below them
 SOURCES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
 
 
@@ -88,7 +89,7 @@ def imports(path: Path, *, for_types_too: bool = True) -> Iterator[str]:
 
 def _is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+    return any(path.with_suffix(end).exists() for end in (".py", ".pyx")) or (path / "__init__.py").exists()
 
 
 def name_of(path: Path) -> str:
@@ -134,4 +135,14 @@ def test_a_pure_file_imports_only_pure_files_of_ours(path: Path) -> None:
         if imported.split(".")[0] in OURS:
             target = ROOT.joinpath(*imported.split("."))
             file = target / "__init__.py" if target.is_dir() else target.with_suffix(".py")
+            if target.with_suffix(".pyx").exists():
+                continue  # compiled, for the path of the messages: see the test below
             assert name_of(file) in PURE or file.name == "__init__.py", f"{name_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "mqlight").rglob("*.pyx")), ids=name_of)
+def test_a_compiled_file_imports_no_more_than_it_has_to(path: Path) -> None:
+    found = set(re.findall(r"^(?:from|import) (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    allowed = {"mqlight.wire.terms", "mqlight.wire.sections", "cproton_ffi"}
+    assert {name for name in found if name.split(".")[0] not in ("cpython", "libc")} <= allowed
+    assert path.with_suffix(".pyi").exists(), "what is compiled has its types beside it"

@@ -8,6 +8,7 @@ section or missing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,11 +23,8 @@ from mqlight.wire.sections import (
     FIELDS,
     FOOTER,
     HEADER,
-    PLAIN_HEADER,
     PROPERTIES,
     SEQUENCE,
-    TTL_HEADER,
-    TTL_HEADER_END,
     VALUE,
     MessageError,
     check_order,
@@ -37,6 +35,7 @@ from mqlight.wire.sections import (
     topic_of,
 )
 from mqlight.wire.topics import TopicError, validate_topic
+from mqlight.wire.usual import address_and_rest
 
 _VALUE = b"\x00Sw"
 
@@ -66,7 +65,15 @@ def admit(data: bytes, topic: str | None) -> Admitted:
     if type(data) is not bytes:
         data = bytes(data)
     try:
-        return _pass_through(data, topic) or _rewrite(data, topic)
+        usual = address_and_rest(data)
+        if usual is None:
+            return _rewrite(data, topic)
+        address, ttl, rest = usual
+        if topic is None:
+            topic = _topic(address)
+        else:
+            address.decode()
+        return Admitted(topic, ttl or None, False, 0, 4, rest)
     except IndexError as error:
         raise MessageError(f"The message is cut off: its {len(data)} bytes end inside a section.") from error
     except UnicodeDecodeError as error:
@@ -75,48 +82,9 @@ def admit(data: bytes, topic: str | None) -> Admitted:
         raise MessageError(f"The message is not well-formed. {error}") from error
 
 
-def _pass_through(data: bytes, topic: str | None) -> Admitted | None:
-    """The short way for what most clients send: a usual header or none, properties with ``to``, text or bytes.
-
-    None for everything else, also for what is not well-formed: the long way finds the words for it.
-    """
-    ttl: int | None = None
-    first = 0
-    if data.startswith(TTL_HEADER) and data[14:16] == TTL_HEADER_END:
-        ttl = int.from_bytes(data[10:14], "big") or None
-        first = 16
-    elif data.startswith(PLAIN_HEADER):
-        first = 12
-    if not data.startswith(b"\x00Ss\xc0", first):
-        return None
-    stop = body = first + 5 + data[first + 4]
-    if data.startswith(b"\x00St", body) and data[body + 3] in (0xC1, 0xD1):
-        body = codec.skip(data, body + 3, len(data))
-    if not 2 < data[first + 5] < 14 or not data.startswith(_VALUE, body):
-        return None
-    code = data[body + 3]
-    if code == 0xA1 or code == 0xA0:
-        end = body + 5 + data[body + 4]
-    elif code == 0xB1 or code == 0xB0:
-        end = body + 8 + int.from_bytes(data[body + 4 : body + 8], "big")
-    else:
-        return None
-    at = first + 6
-    for _ in (0, 1):  # message-id and user-id
-        code = data[at]
-        if code == 0x40:
-            at += 1
-        elif code == 0xA1:
-            at += 2 + data[at + 1]
-        else:
-            at = codec.skip(data, at, stop)
-    to = at + 2 + data[at + 1]
-    if end != len(data) or data[at] != 0xA1 or to > stop:
-        return None
-    address = data[at + 2 : to].decode()
-    if topic is None:
-        topic = _checked(topic_of(address))
-    return Admitted(topic, ttl, False, 0, 4, data[first:] if first else data)
+@lru_cache(4096)
+def _topic(address: bytes) -> str:
+    return _checked(topic_of(address.decode()))
 
 
 def _rewrite(data: bytes, topic: str | None) -> Admitted:

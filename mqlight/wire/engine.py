@@ -6,10 +6,10 @@ The rules of this file:
   calls of a :class:`Handler`, made from inside :meth:`Engine.receive`, :meth:`Engine.end_of_input` and
   :meth:`Engine.tick`.
 * One thread at a time touches an engine; whoever owns it sees to that.
-* Only this file and link.py import Proton. Set-up and tear-down use its Python classes; messages use its C functions
-  directly, which is 12 times faster (``docs/design.md``).
-* A handle (Proton's pointer to a delivery) is worth something only while its link is open: :meth:`Engine.settle` asks
-  the link first.
+* Set-up and tear-down are here and in link.py, by Proton's Python classes. The path of the messages is in transit.pyx,
+  which calls Proton's C functions. Nothing else knows Proton.
+* A handle (the address of Proton's delivery) is worth something only while its link is open: :meth:`Engine.settle`
+  asks the link first.
 """
 
 from __future__ import annotations
@@ -19,41 +19,16 @@ from typing import Any
 
 from cproton_ffi import ffi
 from cproton_ffi.lib import (
-    PN_DELIVERY,
-    PN_LINK_FLOW,
-    PN_TRANSPORT,
-    pn_collector_peek,
-    pn_collector_pop,
     pn_condition_get_description,
     pn_condition_get_name,
     pn_condition_set_description,
     pn_condition_set_name,
-    pn_delivery,
-    pn_delivery_aborted,
-    pn_delivery_link,
     pn_delivery_local,
-    pn_delivery_partial,
-    pn_delivery_pending,
-    pn_delivery_readable,
     pn_delivery_remote,
-    pn_delivery_remote_state,
-    pn_delivery_settle,
-    pn_delivery_settled,
     pn_delivery_update,
-    pn_delivery_updated,
     pn_disposition_condition,
     pn_disposition_is_failed,
-    pn_event_delivery,
-    pn_event_link,
-    pn_event_type,
-    pn_link_advance,
-    pn_link_recv,
-    pn_link_send,
-    pn_transport_capacity,
-    pn_transport_peek,
     pn_transport_pending,
-    pn_transport_pop,
-    pn_transport_push,
     pn_transport_tick,
 )
 from proton import (
@@ -70,21 +45,13 @@ from proton import Link as ProtonLink
 
 from mqlight.wire.link import GarbledError, Link, decoded, fill, symbols
 from mqlight.wire.terms import Condition, Handle, Handler, Outcome, Peer, Terminus
+from mqlight.wire.transit import CHUNK, Transit, delivery_of
 
-CHUNK = 65536
-"""Bytes: the most that one output() returns, and the size of our frames."""
 READ = 8192
 """Bytes to take from a socket at a time: so few that both ends and the server work at once on a stream of messages."""
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
-_NULL = ffi.NULL
-_new = ffi.new
-_from_buffer = ffi.from_buffer
-_buffer = ffi.buffer
 
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
-
-
-class Engine:
+class Engine(Transit):
     """One AMQP connection.
 
     ``handler`` hears of it. Sizes are in bytes, times in seconds on any clock that never goes back.
@@ -108,13 +75,9 @@ class Engine:
         offered: Iterable[str] = (),
     ) -> None:
         self.max_message_size = max_message_size
-        self.closed = False
         self._handler = handler
-        self._links: dict[Any, Link] = {}
         self._names: set[str] = set()
         """Of the links that this end attached."""
-        self._number = _new("uint64_t[1]")
-        self._tag = _new("pn_bytes_t *", {"size": 8, "start": ffi.cast("char *", self._number)})[0]
         self._greeting: bytes | None = b"" if server else None
         self._connection = Connection()
         self._collector = Collector()
@@ -138,8 +101,7 @@ class Engine:
         self._transport.bind(self._connection)
         self._session: Any = None  # the C pointer: see Link.proton
         self._t = self._transport._impl
-        self._c = self._collector._impl
-        self._chunk = _new("char[]", CHUNK)
+        super().__init__(handler, self._t, self._collector._impl)
 
     def _log_in(self, user: str | None, password: str | None) -> None:
         sasl = self._transport.sasl()
@@ -157,21 +119,8 @@ class Engine:
         """
         if self._greeting is not None:
             data = self._greet(self._greeting + data)
-        if self.closed:
-            return
-        transport, view, size, at = self._t, _from_buffer(data), len(data), 0
-        while at < size:
-            room = pn_transport_capacity(transport)
-            if room <= 0:
-                break
-            taken = pn_transport_push(transport, view + at, min(room, size - at))
-            if taken <= 0:
-                break
-            at += taken
-            self._dispatch()
-            if self.closed:
-                return
-        self._dispatch()
+        if not self.closed:
+            self.push(data)
 
     def _greet(self, seen: bytes) -> bytes:
         """A client's first bytes are the AMQP header: Proton would go on to serve SASL or TLS as well, and its SASL
@@ -189,31 +138,12 @@ class Engine:
     def end_of_input(self) -> None:
         """The peer's bytes are over (or the socket broke)."""
         if not self.closed:
-            self._dispatch()  # a refused login is told by no byte of its own
+            self.dispatch()  # a refused login is told by no byte of its own
         self._over(Condition("amqp:connection:forced", "the peer closed the socket"))
         try:
             self._transport.close_tail()
         except ProtonException:
             pass  # Proton's way to say that no close frame came before
-
-    def output(self) -> bytes:
-        """What is to be sent now, at most ``CHUNK`` bytes; the caller says with :meth:`sent` how much it could send."""
-        pending = pn_transport_pending(self._t)
-        if pending <= 0:
-            if pending < 0 and not self.closed:
-                self._dispatch()
-            return b""
-        size = pn_transport_peek(self._t, self._chunk, min(pending, CHUNK))
-        return _buffer(self._chunk, size)[:] if size > 0 else b""
-
-    def sent(self, size: int) -> None:
-        """``size`` bytes of the last :meth:`output` are on their way."""
-        pn_transport_pop(self._t, size)
-
-    @property
-    def done(self) -> bool:
-        """True when nothing will ever be there to send again."""
-        return bool(pn_transport_pending(self._t) < 0)
 
     def tick(self, now: float) -> float | None:
         """Let time pass: sends a heartbeat when one is due, ends a connection whose peer is silent. Returns when to
@@ -222,14 +152,14 @@ class Engine:
         if self.closed:
             return None
         deadline = pn_transport_tick(self._t, int(now * 1000) + 1)
-        self._dispatch()
+        self.dispatch()
         return deadline / 1000 if deadline > 0 else None
 
     # Requests
 
     def links(self) -> list[Link]:
         """The links that there are, in the order of their attachment."""
-        return list(self._links.values())
+        return self._all()
 
     def open(self) -> None:
         """Send our open frame."""
@@ -278,127 +208,47 @@ class Engine:
         fill(link.source, source)
         fill(link.target, target)
         attached = Link(self, link, local=True)
-        self._links[attached.c] = attached
+        self._add(attached)
         self._names.add(attached.name)
         link.open()
         return attached
 
-    def send(self, link: Link, message: bytes, token: Any = None, settled: bool = False) -> None:
-        """Send an encoded message on a link with credit. ``token`` comes back with its outcome unless ``settled``."""
-        c = link.c
-        self._number[0] += 1  # the tag's bytes
-        handle = pn_delivery(c, self._tag)
-        pn_link_send(c, _from_buffer(message), len(message))
-        pn_link_advance(c)
-        if settled:
-            pn_delivery_settle(handle)
-        else:
-            link.unsettled[handle] = token
+    # What the path of the messages asks for
 
-    def settle(self, link: Link, handle: Handle, outcome: Outcome, condition: Condition | None = None) -> bool:
-        """Settle a received delivery. False when its link is gone, and the peer will deliver it again, or when it was
-        settled before.
-        """
-        if link.closed or handle not in link.held:
-            return False
-        link.held.remove(handle)
-        if condition is not None:
-            error = pn_disposition_condition(pn_delivery_local(handle))
-            pn_condition_set_name(error, condition.name.encode())
-            pn_condition_set_description(error, condition.description.encode())
-        pn_delivery_update(handle, outcome)
-        pn_delivery_settle(handle)
-        return True
+    def _happened(self) -> None:
+        event: Any = self._collector.peek()
+        method = _RARE.get(event.type)
+        if method is not None:
+            try:
+                method(self, event)
+            except GarbledError as error:
+                self._garbled(error)
+        # The event is gone with this call: it must not outlive its pop.
 
-    # Events
+    def _too_large(self, link: Link, handle: Handle) -> None:
+        reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
+        condition = Condition("amqp:link:message-size-exceeded", reason)
+        self.settle(link, handle, Outcome.REJECTED, condition)
+        link.detach(condition=condition)
+        link.closed = True  # kept until the peer's detach: what it still sends is to be discarded
+        self._handler.on_detach(link, True, None)
 
-    def _dispatch(self) -> None:
-        collector, links, handler = self._c, self._links, self._handler
-        while (event := pn_collector_peek(collector)) != _NULL:
-            kind = pn_event_type(event)
-            if kind == PN_DELIVERY:
-                delivery = pn_event_delivery(event)
-                link = links.get(pn_delivery_link(delivery))
-                if link is None or link.closed:
-                    self._discard(delivery)
-                elif link.receiver:
-                    if pn_delivery_readable(delivery):
-                        self._received(link, delivery)
-                elif pn_delivery_updated(delivery):
-                    self._updated(link, delivery)
-            elif kind == PN_LINK_FLOW:
-                link = links.get(pn_event_link(event))
-                if link is not None and not link.closed:
-                    handler.on_credit(link)
-            elif kind != PN_TRANSPORT:
-                rare: Any = self._collector.peek()
-                method = _RARE.get(rare.type)
-                if method is not None:
-                    try:
-                        method(self, rare)
-                    except GarbledError as error:
-                        self._garbled(error)
-                del rare  # an event must not outlive its pop
-            pn_collector_pop(collector)
-            if self.closed:
-                return
+    def _outcome(self, handle: Handle, state: int) -> tuple[Outcome, Condition | None]:
+        remote = pn_delivery_remote(delivery_of(handle))
+        if state == Outcome.REJECTED:
+            error = pn_disposition_condition(remote)
+            name, description = _text(pn_condition_get_name(error)), _text(pn_condition_get_description(error))
+            return Outcome.REJECTED, Condition(name, description)
+        if state == Outcome.MODIFIED and pn_disposition_is_failed(remote):
+            return Outcome.MODIFIED, None
+        return Outcome.RELEASED, None
 
-    def _discard(self, delivery: Handle) -> None:
-        """What still comes over a link that is no more: memory stays bounded however long its sender goes on."""
-        c = pn_delivery_link(delivery)
-        if pn_delivery_readable(delivery):
-            while pn_link_recv(c, self._chunk, CHUNK) > 0:
-                pass
-            if not pn_delivery_partial(delivery):
-                pn_link_advance(c)
-                pn_delivery_settle(delivery)
+    def _explain(self, handle: Handle, condition: Condition) -> None:
+        error = pn_disposition_condition(pn_delivery_local(delivery_of(handle)))
+        pn_condition_set_name(error, condition.name.encode())
+        pn_condition_set_description(error, condition.description.encode())
 
-    def _received(self, link: Link, delivery: Handle) -> None:
-        size = pn_delivery_pending(delivery)
-        limit = link.max_message_size
-        if limit and size > limit:
-            reason = f"the message is larger than the {limit} bytes that are allowed"
-            condition = Condition("amqp:link:message-size-exceeded", reason)
-            self.settle(link, delivery, Outcome.REJECTED, condition)
-            link.detach(condition=condition)
-            link.closed = True  # kept until the peer's detach: what it still sends is to be discarded
-            self._handler.on_detach(link, True, None)
-            return
-        if pn_delivery_partial(delivery):
-            return
-        c = link.c
-        chunk = self._chunk if size <= CHUNK else _new("char[]", size)
-        got = pn_link_recv(c, chunk, size or 1)
-        pn_link_advance(c)
-        if got < 0 and pn_delivery_aborted(delivery):
-            pn_delivery_settle(delivery)
-            return
-        data = _buffer(chunk, got)[:] if got > 0 else b""
-        settled = bool(pn_delivery_settled(delivery))
-        if settled:
-            pn_delivery_settle(delivery)
-        else:
-            link.held.add(delivery)
-        self._handler.on_message(link, delivery, data, settled)
-
-    def _updated(self, link: Link, delivery: Handle) -> None:
-        state = pn_delivery_remote_state(delivery)
-        outcome = _OUTCOMES.get(state)
-        if outcome is None:
-            if not pn_delivery_settled(delivery):
-                return
-            outcome = Outcome.ACCEPTED  # settled without a state means accepted to MQ Light clients (wire contract 1.7)
-        condition = None
-        if outcome is Outcome.REJECTED:
-            error = pn_disposition_condition(pn_delivery_remote(delivery))
-            condition = Condition(_text(pn_condition_get_name(error)), _text(pn_condition_get_description(error)))
-        elif outcome is Outcome.MODIFIED and not pn_disposition_is_failed(pn_delivery_remote(delivery)):
-            outcome = Outcome.RELEASED
-        missing = _MISSING
-        token = link.unsettled.pop(delivery, missing)
-        pn_delivery_settle(delivery)
-        if token is not missing:
-            self._handler.on_outcome(link, token, outcome, condition)
+    # Rare events
 
     def _garbled(self, error: GarbledError) -> None:
         condition = Condition("amqp:decode-error", str(error))
@@ -426,23 +276,23 @@ class Engine:
         session = event.session
         if self._session is not None and self._session == session._impl:
             self._session = None  # first: whoever hears that a link is gone may attach it again, on a new session
-        for link in [link for link in self._links.values() if link.proton.session == session]:
+        for link in [link for link in self._all() if link.proton.session == session]:
             self._drop(link, closed=False, condition=None)
         session.close()
         session.free()
 
     def _attached(self, event: Any) -> None:
         proton_link = event.link
-        link = self._links.get(proton_link._impl)
+        link = self._find(proton_link._impl)
         if link is None:
             link = Link(self, proton_link, local=False)
-            self._links[link.c] = link
+            self._add(link)
         link.attached()
         self._handler.on_attach(link)
 
     def _detached(self, event: Any) -> None:
         proton_link = event.link
-        link = self._links.get(proton_link._impl)
+        link = self._find(proton_link._impl)
         if link is None:
             return
         condition = decoded(lambda: _condition(proton_link.remote_condition))
@@ -457,12 +307,12 @@ class Engine:
         link.closed = True
         if not already:
             self._handler.on_detach(link, closed, condition)
-        self._links.pop(link.c, None)
+        self._remove(link)
         if link.local:
             self._names.discard(link.name)
         link.unsettled.clear()
         for handle in link.held:  # Proton settles them without a state, which MQ Light peers would take for accepted
-            pn_delivery_update(handle, Outcome.RELEASED.value)
+            pn_delivery_update(delivery_of(handle), Outcome.RELEASED.value)
         link.held.clear()
         link.proton.free()
 
@@ -479,12 +329,11 @@ class Engine:
     def _over(self, condition: Condition | None) -> None:
         if not self.closed:
             self.closed = True
-            for link in self._links.values():
+            for link in self._all():
                 link.closed = True
             self._handler.on_close(condition)
 
 
-_MISSING = object()
 _wrap_session: Any = Session.wrap
 _RARE = {
     Event.CONNECTION_REMOTE_OPEN: Engine._opened,
@@ -499,7 +348,7 @@ _RARE = {
 
 
 def _text(pointer: Any) -> str:
-    return ffi.string(pointer).decode("utf-8", "replace") if pointer != _NULL else ""
+    return ffi.string(pointer).decode("utf-8", "replace") if pointer != ffi.NULL else ""
 
 
 def _condition(error: ProtonCondition | None) -> Condition | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cproton_ffi.lib import pn_link_credit, pn_link_drain, pn_link_drained, pn_link_flow, pn_link_get_drain
+from cproton_ffi.lib import pn_link_drain, pn_link_drained, pn_link_get_drain
 from proton import Array, Data, symbol
 from proton import Condition as ProtonCondition
 from proton import Link as ProtonLink
 from proton import Terminus as ProtonTerminus
 
-from mqlight.wire.terms import Condition, Handle, Terminus
+from mqlight.wire.terms import Condition, Terminus
+from mqlight.wire.transit import Way
 
 if TYPE_CHECKING:
     from mqlight.wire.engine import Engine
@@ -37,46 +38,19 @@ def decoded(read: Callable[[], Value]) -> Value:
         raise GarbledError(f"a frame makes no sense: {error}") from error
 
 
-class Link:
+class Link(Way):
     """One end of an AMQP link. ``context`` is its owner's to use."""
 
-    __slots__ = (
-        "c",
-        "closed",
-        "context",
-        "engine",
-        "held",
-        "local",
-        "max_message_size",
-        "name",
-        "receiver",
-        "refused",
-        "source",
-        "target",
-        "unsettled",
-    )
+    __slots__ = ("engine", "local", "name", "refused", "source", "target")
 
     def __init__(self, engine: Engine, link: ProtonLink, local: bool) -> None:
+        super().__init__(link._impl, link.is_receiver, engine.max_message_size)
         self.engine = engine
-        self.c = link._impl
         self.name: str = decoded(lambda: link.name) or ""
-        self.receiver: bool = link.is_receiver
         self.local = local
-        self.closed = False
         self.refused = False
-        self.context: Any = None
-        self.max_message_size = engine.max_message_size
-        self.unsettled: dict[Handle, Any] = {}
-        """Sending links: the token of each unsettled delivery, oldest first."""
-        self.held: set[Handle] = set()
-        """Receiving links: what the engine has handed on and :meth:`Engine.settle` was not called for."""
         self.source = self.target = Terminus(None)
         """What the peer says they are."""
-
-    @property
-    def credit(self) -> int:
-        """How many messages the sending end may still send."""
-        return 0 if self.closed else int(pn_link_credit(self.c))
 
     @property
     def proton(self) -> Any:
@@ -114,11 +88,6 @@ class Link:
         self.proton.open()
         self.detach(condition=condition)
         self.closed = True
-
-    def flow(self, credit: int) -> None:
-        """Grant ``credit`` more messages to the peer."""
-        if not self.closed:
-            pn_link_flow(self.c, credit)
 
     def stop_flow(self) -> None:
         """Take the credit of a receiving link back (section 2.6.7): the peer uses it up or gives it up, then on_credit

@@ -59,9 +59,6 @@ _RANGES: tuple[tuple[str, int, int, str], ...] = (
 )
 
 
-_SHORT_PROPERTIES = b"\x00Ss\xc0"
-_VALUE = b"\x00Sw"
-
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. Times are in ms, those of day since 1970; None is "not there" everywhere.
@@ -218,35 +215,6 @@ def _application_properties(items: dict[str, Any]) -> bytes:
                 f"properties[{short(key)}] is a {type(value).__name__}; only simple values may stand there."
             )
     return b"\x00St" + codec.encode(items)
-
-
-def text_body(data: bytes) -> bytes | None:
-    """The UTF-8 of the body of a message in the usual form: a usual header or none, properties, a str, and no more.
-
-    For who needs the body alone, at a fraction of the cost of `decode`. None for every other form, and for what is not
-    well-formed: `decode` has the words for it.
-    """
-    at = 0
-    if data.startswith(TTL_HEADER) and data[14:16] == TTL_HEADER_END:
-        at = 16
-    elif data.startswith(PLAIN_HEADER):
-        at = 12
-    try:
-        if data.startswith(_SHORT_PROPERTIES, at):
-            at += 5 + data[at + 4]
-        if not data.startswith(_VALUE, at):
-            return None
-        code, start = data[at + 3], at + 5
-        if code == 0xA1:
-            end = start + data[at + 4]
-        elif code == 0xB1:
-            start += 3
-            end = start + int.from_bytes(data[at + 4 : start], "big")
-        else:
-            return None
-    except IndexError:
-        return None
-    return data[start:] if end == len(data) else None
 
 
 def decode(data: bytes) -> Message:

@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 
-from mqlight.wire.engine import CHUNK, READ
+from mqlight.wire.engine import READ
+from mqlight.wire.transit import CHUNK
 
 _FOR_EVER = 3600.0
 
