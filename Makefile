@@ -1,6 +1,9 @@
 # make run      install into .venv and run the server, the back ends and the front end; Ctrl-C stops them
 # make test     install what the tests need, then lint, check types and run every test
 # make bench    compare with nats-py over nats-server in one run
+# make bench-brokers   compare with FastStream and nameko on RabbitMQ 4 in one run
+# make fuzz     throw RUNS hostile inputs at TARGET (sasl, value, message, topics, envelope, server ...: tests/fuzz)
+# make soak     a million calls through everything; fails when memory or descriptors grow (SOAK_ARGS="--calls 100000")
 #
 # Paths are relative and nothing goes through .venv/bin's scripts, whose first line breaks in a path with a space.
 
@@ -12,8 +15,12 @@ export AMQP_PORT PORT WORKERS
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TARGET ?= server
+RUNS ?= 100000
+FUZZ_ARGS ?=
+SOAK_ARGS ?=
 
-.PHONY: help run test bench clean
+.PHONY: help run test bench bench-brokers fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -30,6 +37,15 @@ test: .venv/.installed-test
 bench: .venv/.installed-bench
 	.venv/bin/python benchmarks/rpc.py $(BENCH_ARGS)
 
+bench-brokers: .venv/.installed-run
+	.venv/bin/python benchmarks/brokers.py $(BENCH_ARGS)
+
+fuzz: .venv/.installed-fuzz
+	.venv/bin/python tests/fuzz/run.py $(TARGET) -runs=$(RUNS) $(FUZZ_ARGS)
+
+soak: .venv/.installed-run
+	.venv/bin/python benchmarks/soak.py $(SOAK_ARGS)
+
 clean:
 	rm -rf .venv build mqlight/wire/*.so mqlight/wire/*.c
 
@@ -44,3 +60,6 @@ INSTALLED_FROM = pyproject.toml scripts/install $(wildcard mqlight/wire/*.pyx)
 
 .venv/.installed-bench: $(INSTALLED_FROM) benchmarks/requirements.txt
 	@PYTHON="$(PYTHON)" ./scripts/install bench --editable '.[server,web]' -r benchmarks/requirements.txt
+
+.venv/.installed-fuzz: $(INSTALLED_FROM) tests/fuzz/requirements.txt
+	@PYTHON="$(PYTHON)" ./scripts/install fuzz --editable '.[server,web,test]' -r tests/fuzz/requirements.txt

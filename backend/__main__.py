@@ -3,13 +3,15 @@
 All workers share the destination `python-back-end` of the topic `mqlight/sample/wordsuppercase`, so each word goes to
 exactly one of them, and words sent while none is running wait for the next one. The server to connect to is
 `MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. SIGTERM and SIGINT finish the word in
-hand, then stop.
+hand, then stop; a second one stops at once.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import uuid
+from typing import NoReturn
 
 import macaque
 
@@ -19,7 +21,17 @@ CLIENT_ID = "backend_" + uuid.uuid4().hex[:7]
 
 log = logging.getLogger("backend")
 
-app = macaque.Server(cid=CLIENT_ID)
+
+def fail(error: Exception) -> NoReturn:
+    """End with one line on stderr: the environment, or the server that it names, has to be changed first."""
+    print(f"backend: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+try:
+    app = macaque.Server(cid=CLIENT_ID)
+except (TypeError, ValueError) as error:
+    fail(error)
 
 
 # One word at a time: a slow worker holds back one word, and the others of the share take the rest.
@@ -35,4 +47,7 @@ def upper_case(data: object) -> dict[str, str]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    app.run()
+    try:
+        app.run()
+    except macaque.ConnectionLost as error:
+        fail(error)

@@ -6,17 +6,18 @@ import errno
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.monkey import get_original
-from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.pywsgi import WSGIServer
 
-from frontend.app import CONNECTION_IS_OPEN
+from frontend.answer import Problem
+from frontend.handler import Handler, linger, raw_response
+from frontend.settings import Settings
 
-MAX_CONNECTIONS = 5000
 STOP_TIMEOUT = 1.0
 """Seconds that requests in progress get to finish when the process is told to stop."""
 
@@ -36,25 +37,6 @@ def address(environ: Mapping[str, str]) -> tuple[str, int]:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise BadAddress(f"PORT={text} is not a port: set PORT to a number from 0 to 65535, for example PORT=8000.")
     return host, int(text)
-
-
-def is_open(connection: socket.socket) -> bool:
-    """Return whether the peer of a connection is still there, as far as this end can know without waiting."""
-    poll = get_original("select", "poll")()
-    poll.register(connection, get_original("select", "POLLIN"))
-    try:
-        return not poll.poll(0) or connection.recv(1, socket.MSG_PEEK) != b""
-    except OSError:
-        return False
-
-
-class Handler(WSGIHandler):
-    """Lets the application ask whether the client is still there, so that no word is given to a closed page."""
-
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
-        environ[CONNECTION_IS_OPEN] = lambda: is_open(self.socket)
-        return environ
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,26 +62,67 @@ def url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+class Server(WSGIServer):
+    """A WSGI server with bounds: so many connections in all, the rest waits, and so many from one address."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        application: Any,
+        settings: Settings,
+        on_refused: Callable[[int], None],
+    ) -> None:
+        super().__init__(
+            listening,
+            application,
+            spawn=settings.max_connections,
+            handler_class=Handler,
+            log=None,
+            error_log=logging.getLogger("frontend.wsgi"),
+            environ={"SERVER_NAME": "localhost"},  # else gevent asks the resolver, which can take seconds
+        )
+        self.settings = settings
+        self.on_refused = on_refused
+        self._open: Counter[str] = Counter()
+
+    def handle(self, sock: socket.socket, address: Any) -> None:
+        """Serve a connection until it ends, or refuse it when its address has too many already."""
+        who = str(address[0])
+        self._open[who] += 1
+        try:
+            most = self.settings.max_connections_per_address
+            if self._open[who] > most and not self.settings.proxies:
+                self.on_refused(503)
+                limit = f"{most} connections (FRONTEND_MAX_CONNECTIONS_PER_ADDRESS)"
+                problem = Problem(503, f"This address has {limit} open: close some first.", retry_after=1)
+                linger(sock, raw_response(problem))
+            else:
+                super().handle(sock, address)
+        finally:
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]
+
+
 def serve(
-    listening: socket.socket, application: Any, *, on_ready: Callable[[], None], on_stop: Callable[[], None]
+    listening: socket.socket,
+    application: Any,
+    settings: Settings,
+    *,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
+    on_refused: Callable[[int], None],
 ) -> None:
     """Serve a WSGI application until SIGTERM or SIGINT, then close the socket.
 
     `on_ready` is called when requests are served; `on_stop` right after the signal, so that it can end what would hold
-    requests open for longer than STOP_TIMEOUT.
+    requests open for longer than STOP_TIMEOUT; `on_refused` with the status of each request that the application does
+    not see.
     """
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    server = WSGIServer(
-        listening,
-        application,
-        spawn=MAX_CONNECTIONS,
-        handler_class=Handler,
-        log=None,
-        error_log=logging.getLogger("frontend.wsgi"),
-        environ={"SERVER_NAME": "localhost"},  # else gevent asks the resolver, which can take seconds
-    )
+    server = Server(listening, application, settings, on_refused)
     server.start()
     try:
         on_ready()

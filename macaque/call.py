@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from macaque.client import Client
     from mqlight.wire.terms import Condition, Outcome
 
-__all__ = ["Call", "checked_timeout"]
+__all__ = ["Call", "Notice", "checked_timeout", "checked_uuid"]
 
 MAX_TIMEOUT = 30 * 24 * 3600.0
 """Seconds: the MQ Light limit for the life of a message."""
+
+MAX_UUID = 256
 
 _changing = threading.Lock()
 """Held for a few instructions where a call ends or a wait begins: one for all costs less than one for each call."""
@@ -47,6 +49,9 @@ class Call:
         "topic",
         "uuid",
     )
+
+    gathers = False
+    """Whether it goes on after its first reply."""
 
     def __init__(
         self,
@@ -153,10 +158,28 @@ class Call:
         self._client._requested(self, outcome, condition)
 
 
-def checked_timeout(timeout: object) -> float:
+class Notice(Call):
+    """A future for the news that the server has taken a one-way message: its result is None."""
+
+    __slots__ = ()
+
+    def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+        self._client._notified(self, outcome, condition)
+
+
+def checked_uuid(uuid: object) -> str:
+    """The id that a call is given by its caller. Raises TypeError or ValueError for what it cannot be."""
+    if not isinstance(uuid, str):
+        raise TypeError(f"The uuid {uuid!r} is not a str.")
+    if not 0 < len(uuid) <= MAX_UUID or not uuid.isprintable():
+        raise ValueError(f"The uuid {uuid[:80]!r} needs 1 to {MAX_UUID} characters that can be printed.")
+    return uuid
+
+
+def checked_timeout(timeout: object, what: str = "timeout") -> float:
     """The seconds that a call is given. Raises TypeError or ValueError for what they cannot be."""
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"The timeout {timeout!r} is not a number of seconds.")
+        raise TypeError(f"The {what} {timeout!r} is not a number of seconds.")
     if not 0 < timeout <= MAX_TIMEOUT:
-        raise ValueError(f"The timeout {timeout!r} is not between 0 and {MAX_TIMEOUT:.0f} seconds.")
+        raise ValueError(f"The {what} {timeout!r} is not between 0 and {MAX_TIMEOUT:.0f} seconds.")
     return float(timeout)

@@ -9,14 +9,17 @@ import importlib
 import logging
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
 
 from macaque.client import TIMEOUT, Client
+from macaque.dead_command import dead
+from macaque.doctor_command import doctor
 from macaque.errors import ConnectionLost, MacaqueError
-from macaque.server import Server
+from macaque.server import CLOSE_TIMEOUT, Server
+from macaque.terminal import broker_option, fail, quiet, shortened, unusable_broker
 from mqlight.errors import InvalidArgumentError
 
 __all__ = ["main"]
@@ -28,11 +31,15 @@ def main() -> None:
     """Microservices over AMQP 1.0."""
 
 
+main.add_command(dead)
+main.add_command(doctor)
+
+
 @main.command()
 @click.argument("topic")
 @click.argument("json", default="null", metavar="[JSON]")
 @click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="How long to wait.")
-@click.option("--broker", metavar="URL", help="The server. [default: MACAQUE_BROKER, or amqp://127.0.0.1:5672]")
+@broker_option
 def call(topic: str, json: str, timeout: float, broker: str | None) -> None:
     """Call the service at TOPIC with JSON as its data, and print what it answers.
 
@@ -43,81 +50,90 @@ def call(topic: str, json: str, timeout: float, broker: str | None) -> None:
     try:
         data = msgspec.json.decode(json)
     except (ValueError, RecursionError) as error:
-        _fail(2, f"{_shortened(json)} is not JSON ({error}); a string needs its quotes, as in '\"text\"'")
+        fail(2, f"{shortened(json)} is not JSON ({error}); a string needs its quotes, as in '\"text\"'")
     answer = _call(topic, data, timeout, broker)
     click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=4).decode())
 
 
 def _call(topic: str, data: Any, timeout: float, broker: str | None) -> Any:
-    logging.getLogger("mqlight").setLevel(logging.ERROR)  # what goes wrong is said here, in one line
+    quiet()
     try:
         client = Client(broker=broker, timeout=timeout)
     except InvalidArgumentError as error:
-        source = "MACAQUE_BROKER" if broker is None else "--broker"
-        _fail(2, f"the URL in {source} cannot be used ({error}); one that can is amqp://127.0.0.1:5672")
+        unusable_broker(broker, error)
     except ValueError as error:
-        _fail(2, str(error))
+        fail(2, str(error))
     try:
         with client:
             client.connect(min(timeout, TIMEOUT))
             return client.call(topic, data).result()
     except ConnectionLost as error:
-        _fail(2, str(error))
+        fail(2, str(error))
     except MacaqueError as error:
-        _fail(1, str(error))
+        fail(1, str(error))
     except (TypeError, ValueError) as error:
-        _fail(2, str(error))
+        fail(2, str(error))
     except KeyboardInterrupt:
-        _fail(130, "interrupted")
+        fail(130, "interrupted")
 
 
 @main.command()
 @click.argument("app", metavar="MODULE:APP")
 @click.option("--debug", is_flag=True, help="Log more, and send tracebacks to callers.")
-def run(app: str, debug: bool) -> None:
-    """Serve the services of APP, a macaque.Server in MODULE or a function that returns one, until Ctrl-C or SIGTERM."""
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=CLOSE_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long requests in hand may take when it ends; others of the share get what is not finished then.",
+)
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve /healthz, /readyz and /metrics there over HTTP; 0 takes a free port. [default: do not]",
+)
+@click.option("--health-host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address for that.")
+def run(app: str, debug: bool, drain_timeout: float, health_port: int | None, health_host: str) -> None:
+    """Serve the services of APP, a macaque.Server in MODULE or a function that returns one, until Ctrl-C or SIGTERM.
+
+    Then it takes no more requests, finishes those in hand, and leaves. A second signal ends it at once.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _load(app)
     try:
-        server.run(debug=debug)
+        server.run(debug=debug, drain_timeout=drain_timeout, health_port=health_port, health_host=health_host)
     except MacaqueError as error:
-        _fail(2, str(error))
+        fail(2, str(error))
+    except OSError as error:
+        fail(2, f"the health port {health_port} of {health_host} cannot be used: {error.strerror or error}")
 
 
 def _load(app: str) -> Server:
     """The server that MODULE:APP names; ends the command with a line on stderr if there is none."""
     module_name, colon, path = app.partition(":")
     if not colon or not module_name or not path:
-        _fail(2, f"{app} is not MODULE:APP; write the module, a colon, and the name of its macaque.Server")
+        fail(2, f"{app} is not MODULE:APP; write the module, a colon, and the name of its macaque.Server")
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            _fail(2, f"there is no module {module_name} in {os.getcwd()} or on Python's path")
-        _fail(2, f"{module_name} cannot be imported: {error}")
+            fail(2, f"there is no module {module_name} in {os.getcwd()} or on Python's path")
+        fail(2, f"{module_name} cannot be imported: {error}")
     except Exception as error:
-        _fail(2, f"{module_name} cannot be imported: {type(error).__name__}: {error}")
+        fail(2, f"{module_name} cannot be imported: {type(error).__name__}: {error}")
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            _fail(2, f"{module_name} has no {path}; is it the name of the macaque.Server?")
+            fail(2, f"{module_name} has no {path}; is it the name of the macaque.Server?")
     if not isinstance(found, Server) and callable(found):
         try:
             found = found()
         except Exception as error:
-            _fail(2, f"{app} failed: {type(error).__name__}: {error}")
+            fail(2, f"{app} failed: {type(error).__name__}: {error}")
     if not isinstance(found, Server):
-        _fail(2, f"{app} is of type {type(found).__name__}; a macaque.Server is needed, or a function that returns one")
+        fail(2, f"{app} is of type {type(found).__name__}; a macaque.Server is needed, or a function that returns one")
     return found
-
-
-def _shortened(text: str) -> str:
-    text = text.strip()
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def _fail(code: int, reason: str) -> NoReturn:
-    click.echo(f"macaque: {' '.join(reason.split())}", err=True)
-    raise SystemExit(code)

@@ -19,13 +19,15 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from macaque.call import Call, checked_timeout
-from macaque.envelope import BadReply, decode_reply, encode_request
+from macaque.call import Call, Notice, checked_timeout, checked_uuid
+from macaque.envelope import BadReply, Reply, decode_reply, encode_notice, encode_request
 from macaque.errors import ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.gathering import MAX_REPLIES, Gathering, Gatherings, checked_replies
 from macaque.keeper import keeper
 from macaque.pending import MAXIMUM, Pending
 from mqlight.arguments import client_id
@@ -35,6 +37,9 @@ from mqlight.errors import MQLightError, StoppedError
 from mqlight.service import ServiceLike, resolve
 from mqlight.wire.terms import Condition, Outcome
 from mqlight.wire.topics import validate_topic
+
+if TYPE_CHECKING:
+    from macaque.metrics import CallMetrics
 
 __all__ = ["Client"]
 
@@ -80,6 +85,7 @@ class Client:
         self._numbers = itertools.count(1)
         self._topics: set[str] = set()
         self._pending: Pending[Call] = Pending(threading.Lock())
+        self._gatherings = Gatherings(self)
         self._room = threading.Condition()
         self._waiting = 0
         self._owed: dict[str, None] = {}
@@ -90,6 +96,8 @@ class Client:
         self._watched = False
         self._refused: Exception | None = None
         self._starting = threading.Lock()
+        self._metrics: CallMetrics | None = None
+        """Set by `macaque.metrics.observe`."""
         self._connection = Connection(service, self.client_id, on_state=self._on_state)
         self._connection.every(self._expire)
         self._lane = self._connection.lane(1)
@@ -118,6 +126,11 @@ class Client:
     def connected(self) -> bool:
         """Whether there is a connection to the messaging server now."""
         return self._connection.state is State.STARTED
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls can be answered now: it is connected, and the server has confirmed the topic of the replies."""
+        return self.connected and self._subscription.ready
 
     def start(self) -> None:
         """Begin to connect, and return at once. Calls do that themselves. Raises ConnectionLost after `close`."""
@@ -170,6 +183,7 @@ class Client:
         for call in self._pending.clear():
             said = f"The client was closed before {call.topic!r} answered."
             self._end(call, None, ConnectionLost(said, reason="closed"))
+        self._gatherings.clear()
 
     # Calling
 
@@ -181,6 +195,8 @@ class Client:
         timeout: float | None = None,
         *,
         on_error: Callable[[Exception], object] | None = None,
+        uuid: str | None = None,
+        _make: Callable[..., Call] = Call,
     ) -> Call:
         """Ask the service at `endpoint`, and return at once; wait for the answer with `.result()`.
 
@@ -192,6 +208,8 @@ class Client:
             timeout: seconds; None takes the client's.
             on_error: called with the error, where there is a callback and the call has no result. Without it the error
                 is logged.
+            uuid: what names this call; None makes one. To repeat a call that failed, give its `uuid`: a service that
+                is `idempotent_for` some time then gives the first answer instead of running again.
 
         Returns:
             The call, which ends in the data or in RemoteError, NoResponders, Timeout or ConnectionLost.
@@ -208,23 +226,99 @@ class Client:
         if owing:
             self._check_callbacks(callback, on_error)
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
-        number = f"{self._prefix}{next(self._numbers):012x}"
+        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else self._unused(uuid)
         message = encode_request(number, endpoint, data, self._reply_to, now=time(), timeout=seconds)
         deadline = monotonic() + seconds
-        call = Call(self, number, endpoint, seconds, deadline, callback, on_error)
+        call = _make(self, number, endpoint, seconds, deadline, callback, on_error)
         if owing:
             self._owed[number] = None
+        self._send(call, message)
+        return call
+
+    def notify(
+        self, topic: str, data: Any, ttl: float | None = None, *, timeout: float | None = None, uuid: str | None = None
+    ) -> Call:
+        """Tell the service at `topic` something without waiting for its answer, and return at once.
+
+        The message is sent at least once. A service whose function raises is given it again, later each time.
+
+        Args:
+            topic: the topic of the service.
+            data: anything that JSON has.
+            ttl: seconds after which nobody needs to know it any more; None: as long as the server keeps it.
+            timeout: seconds for the server to take it; None takes the client's.
+            uuid: what names the message; None makes one.
+
+        Returns:
+            What is done when the server has taken the message, with the result None. It ends in NoResponders where
+            nobody listens, for then the message is lost; in Timeout or ConnectionLost when it was not taken in time,
+            and may be taken later; in RemoteError when the server refused it.
+
+        Raises:
+            TypeError, ValueError: an argument cannot work; the sentence names it.
+            Timeout, ConnectionLost: there was no room to send it for `timeout` seconds, or the client was closed.
+        """
+        if not self._started or self._closed or self._refused is not None:
+            self._prepare()
+        if type(topic) is not str or topic not in self._topics:
+            self._check_topic(topic)
+        life = None if ttl is None else checked_timeout(ttl, "ttl")
+        seconds = self._timeout if timeout is None else checked_timeout(timeout)
+        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else self._unused(uuid)
+        message = encode_notice(number, topic, data, self.client_id, now=time(), ttl=life)
+        notice = Notice(self, number, topic, seconds, monotonic() + seconds, None, None)
+        self._send(notice, message)
+        return notice
+
+    def _send(self, call: Call, message: bytes) -> None:
         if len(self._owed) > MAXIMUM or not self._pending.add(call):
             self._wait_for_room(call)
         connection = self._connection
-        connection.wake(deadline)
+        connection.wake(call.deadline)
         try:
-            connection.publish(endpoint, message, mandatory=True, on_outcome=call._on_outcome, timeout=seconds)
+            connection.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=call.timeout)
         except (TimeoutError, StoppedError) as error:
-            if self._pending.pop(number) is not None:
+            if self._pending.pop(call.uuid) is not None:
                 self._done_with(call)
-                raise self._overdue(call) from error
-        return call
+                raise self._turned_away(call) from error
+
+    def _unused(self, uuid: object) -> str:
+        """An id that the caller chose. Raises TypeError or ValueError for what cannot be one, or is in use."""
+        if (checked := checked_uuid(uuid)) in self._pending:
+            raise ValueError(f"A call with the uuid {checked!r} has not ended yet: wait for it before you repeat it.")
+        return checked
+
+    def gather(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        replies: int = MAX_REPLIES,
+    ) -> Call:
+        """Ask every service at `endpoint`, and take their answers until the time is over.
+
+        One answer comes from each share, and from each service without a share_id: run two kinds of back ends, each
+        with a share_id of its own, and there are two. A request that is delivered again may be answered again.
+
+        Args:
+            endpoint, data, timeout: as for `call`.
+            callback: called with the data of each answer, as it comes.
+            on_error: called with the RemoteError of each answer that is an error, and with how the call ended where
+                there was no answer at all. Without it they are logged, if there is a callback.
+            replies: end as soon as there are so many.
+
+        Returns:
+            A call whose result is the list of all answers in the order in which they came: data, and a RemoteError for
+            each that failed. Without any answer it ends as `call` does, in NoResponders, Timeout or ConnectionLost.
+
+        Raises:
+            TypeError, ValueError, Timeout, ConnectionLost: as `call` does.
+        """
+        make = partial(Gathering, checked_replies(replies))
+        return self.call(endpoint, data, callback, timeout, on_error=on_error, _make=make)
 
     def _prepare(self) -> None:
         self.start()
@@ -266,13 +360,22 @@ class Client:
                 if not added:
                     self._done_with(call)
         if not added:
-            raise self._overdue(call)
+            raise self._turned_away(call)
+
+    def _turned_away(self, call: Call) -> MacaqueError:
+        """The error of a call that could not even be sent."""
+        error = self._overdue(call)
+        if self._metrics is not None:
+            self._metrics.ended(call, error)
+        return error
 
     # How a call ends
 
     def _end(self, call: Call, data: Any, error: Exception | None) -> None:
         """End a call that was taken out of the pending ones."""
         call._end(data, error)
+        if self._metrics is not None:
+            self._metrics.ended(call, error)
         if call.callback is not None or call.on_error is not None:
             self._run(self._call_back, call, data, error)
         if self._waiting:
@@ -321,7 +424,8 @@ class Client:
     def _expire(self, now: float) -> float | None:
         for call in self._pending.expire(now):
             self._end(call, None, self._overdue(call))
-        return self._pending.next_deadline()
+        due, gathered = self._pending.next_deadline(), self._gatherings.expire(now)
+        return due if gathered is None or due is not None and due < gathered else gathered
 
     # Told by the connection, under its lock
 
@@ -334,10 +438,19 @@ class Client:
             return
         delivery.accept()
         call = self._pending.pop(reply.uuid)
-        if call is None:
-            log.debug("dropped a reply that nobody waits for: %s", reply.uuid)
+        if call is None or call.gathers:
+            self._gather(call or self._gatherings.pop(reply.uuid), reply)
         else:
             self._end(call, reply.data, None if reply.error is None else reply.error.exception())
+
+    def _gather(self, call: Call | None, reply: Reply) -> None:
+        if isinstance(call, Gathering):
+            self._gatherings.add(call, reply.data, None if reply.error is None else reply.error.exception())
+            if self._waiting:
+                with self._room:
+                    self._room.notify_all()
+        else:
+            log.debug("dropped a reply that nobody waits for: %s", reply.uuid)
 
     def _requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
         """What the server did with a request."""
@@ -355,12 +468,21 @@ class Client:
             error = RemoteError.refused(name, description)
         self._end(call, None, error)
 
+    def _notified(self, notice: Notice, outcome: Outcome, condition: Condition | None) -> None:
+        """What the server did with a one-way message."""
+        if outcome is not Outcome.ACCEPTED:
+            self._requested(notice, outcome, condition)
+        elif self._pending.pop(notice.uuid) is not None:
+            self._end(notice, None, None)
+
     def _on_subscribed(self, error: Exception | None) -> None:
         if error is not None:
             log.error("the server does not let %s listen on %s: %s", self.client_id, self._reply_to, error)
             self._give_up(error)
 
     def _on_state(self, state: State, error: Exception | None) -> None:
+        if state is State.STARTED and self._metrics is not None:
+            self._metrics.connected()
         if state is State.STOPPED and error is not None:
             self._give_up(error)
 
@@ -368,6 +490,7 @@ class Client:
         self._refused = error
         for call in self._pending.clear():
             self._end(call, None, self._lost(error))
+        self._gatherings.clear()
 
     # Where the user's functions run
 

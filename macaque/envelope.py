@@ -104,6 +104,7 @@ def _short(value: object) -> str:
 _to_json: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_unknown).encode
 _to_request: Callable[[Any], Request] = msgspec.json.Decoder(Request).decode
 _to_reply: Callable[[Any], Reply] = msgspec.json.Decoder(Reply).decode
+_to_members: Callable[[Any], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _to_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
 
 
@@ -133,6 +134,53 @@ def encode_request(uuid: str, topic: str, data: object, reply_to: str, *, now: f
     return text_message(body, topic, uuid, reply_to, None, min(max(milliseconds, 1), MAX_TTL))
 
 
+def encode_notice(uuid: str, topic: str, data: object, source: str, *, now: float, ttl: float | None) -> bytes:
+    """The AMQP message that tells the service on `topic` something, and asks for no reply.
+
+    Args:
+        data: as for `encode_request`.
+        source: the client id of the sender.
+        now: seconds since 1970.
+        ttl: seconds after which it is of no use any more; None: it always is.
+
+    Raises:
+        TypeError: JSON has no place for `data`; the sentence names the value.
+    """
+    milliseconds = None if ttl is None else min(max(int(ttl * 1000), 1), MAX_TTL)
+    expires = None if milliseconds is None else int(now * 1000) + milliseconds
+    body = _json(Request(uuid, data, None, expires, None, source), data, "data")
+    return text_message(body, topic, uuid, None, None, -1 if milliseconds is None else milliseconds)
+
+
+def encode_again(message: bytes, topic: str) -> bytes:
+    """The AMQP message of a request, made new: to `topic`, never tried, never late, and with nobody who waits for it.
+
+    The other members of its envelope stay as they are. A bare request keeps its `reply-to`, which makes it one.
+
+    Raises:
+        BadRequest: these bytes are no AMQP message.
+    """
+    try:
+        old = decode(message)
+    except MessageError as error:
+        raise BadRequest(f"The request is no AMQP message. {error}") from error
+    body, reply_to = old.body, old.reply_to
+    try:
+        members = _to_members(body)
+        if "uuid" in members and "data" in members:
+            kept = {name: value for name, value in members.items() if name not in ("replyTo", "expires")}
+            body, reply_to = _to_json(kept).decode(), None
+    except (TypeError, ValueError, RecursionError):
+        pass  # bare data
+    again = {"delivery_count": 0, "ttl": None, "absolute_expiry_time": None, "first_acquirer": False}
+    return encode(msgspec.structs.replace(old, body=body, to=topic, reply_to=reply_to, **again))
+
+
+def encode_data(data: object) -> msgspec.Raw:
+    """The JSON of a result, to be given to `encode_reply` more than once. Raises TypeError as that does."""
+    return msgspec.Raw(_json(data, data, "result"))
+
+
 def decode_request(message: bytes) -> Request:
     """The request in an AMQP message: with macaque's envelope, or bare data with a `reply-to` property.
 
@@ -155,6 +203,8 @@ def decode_request(message: bytes) -> Request:
     except MessageError as error:
         raise BadRequest(f"The request is no AMQP message. {error}") from error
     body, reply_to = received.body, received.reply_to
+    if isinstance(body, str):
+        body = str(body)  # a symbol or a char is text as well, but not to msgspec
     wrong: object = "its body is not text"
     if isinstance(body, (str, bytes)):
         try:

@@ -46,6 +46,9 @@ class Pending(Generic[C]):
     def __len__(self) -> int:
         return len(self._calls)
 
+    def __contains__(self, uuid: str) -> bool:
+        return uuid in self._calls
+
     @property
     def full(self) -> bool:
         return len(self._calls) >= self._maximum

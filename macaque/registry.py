@@ -10,12 +10,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mqlight.wire.topics import TopicError, validate_pattern
+from macaque.letter import dead_topic
+from mqlight.wire.topics import TopicError, validate_pattern, validate_topic
 
 __all__ = ["MAX_CREDIT", "Registry", "Service"]
 
 Function = Callable[[Any], Any]
 
+SHARE_TTL = 24 * 3600
+"""Seconds that the requests to a shared service are kept while none of its members is there."""
+MAX_DELIVERIES = 5
+"""Attempts at a request, when nobody says otherwise."""
+LONGEST_TTL = 30 * 24 * 3600
+"""Seconds: MQ Light's limit."""
+LONGEST_WINDOW = 24 * 3600
+MAX_ATTEMPTS = 1000
 MAX_CREDIT = 1000
 """Functions of one service that may run at the same time: each one that takes its time takes a thread."""
 
@@ -28,6 +37,12 @@ class Service:
     share_id: str | None
     credit: int
     function: Function
+    max_deliveries: int = MAX_DELIVERIES
+    """Attempts at a request, then it goes to the dead letters."""
+    ttl: int = 0
+    """Seconds that the subscription outlives its members."""
+    idempotent_for: float | None = None
+    """Seconds that answers are remembered, for calls that are repeated."""
 
     @property
     def name(self) -> str:
@@ -46,8 +61,18 @@ class Registry:
     def __len__(self) -> int:
         return len(self._services)
 
-    def add(self, endpoint: str, share_id: str | None, credit: int, function: Function) -> Service:
-        """Record a service and return it.
+    def add(
+        self,
+        endpoint: str,
+        share_id: str | None,
+        credit: int,
+        function: Function,
+        *,
+        max_deliveries: int = MAX_DELIVERIES,
+        ttl: int | None = None,
+        idempotent_for: float | None = None,
+    ) -> Service:
+        """Record a service and return it. `ttl` None is SHARE_TTL for a shared one, else 0.
 
         Raises:
             TypeError: an argument is of a wrong type, or `function` does not take one argument.
@@ -55,9 +80,14 @@ class Registry:
         """
         _check_endpoint(endpoint)
         _check_share_id(share_id)
-        _check_credit(credit)
+        _check_whole("credit", credit, 1, MAX_CREDIT, "how many requests may be in work at a time")
         _check_function(function, endpoint)
-        service = Service(endpoint, share_id, credit, function)
+        _check_whole("max_deliveries", max_deliveries, 1, MAX_ATTEMPTS, "how often a request is tried")
+        if ttl is None:
+            ttl = 0 if share_id is None else SHARE_TTL
+        _check_whole("ttl", ttl, 0, LONGEST_TTL, "how many seconds requests are kept")
+        _check_window(idempotent_for)
+        service = Service(endpoint, share_id, credit, function, max_deliveries, ttl, idempotent_for)
         taken = self._services.setdefault((endpoint, share_id), service)
         if taken is not service:
             raise ValueError(
@@ -74,6 +104,7 @@ def _check_endpoint(endpoint: object) -> None:
         raise TypeError(f"The endpoint {endpoint!r} is not a str; give a topic such as 'my/topic'.")
     try:
         validate_pattern(endpoint)
+        validate_topic(dead_topic(endpoint))
     except TopicError as error:
         raise ValueError(f"The endpoint {endpoint[:80]!r} cannot be a topic. {error}") from error
 
@@ -87,11 +118,20 @@ def _check_share_id(share_id: object) -> None:
         raise ValueError(f"The share_id {share_id!r} needs at least one character, and no ':' or control character.")
 
 
-def _check_credit(credit: object) -> None:
-    if isinstance(credit, bool) or not isinstance(credit, int):
-        raise TypeError(f"The credit {credit!r} is not an int; give how many requests may be in work at a time.")
-    if not 1 <= credit <= MAX_CREDIT:
-        raise ValueError(f"The credit {credit} is not between 1 and {MAX_CREDIT}.")
+def _check_whole(name: str, number: object, least: int, most: int, meaning: str) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"The {name} {number!r} is not an int; give {meaning}.")
+    if not least <= number <= most:
+        raise ValueError(f"The {name} {number} is not between {least} and {most}.")
+
+
+def _check_window(seconds: object) -> None:
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"idempotent_for={seconds!r} is not a number of seconds.")
+    if not 0 < seconds <= LONGEST_WINDOW:
+        raise ValueError(f"idempotent_for={seconds!r} is not between 0 and {LONGEST_WINDOW} seconds.")
 
 
 def _check_function(function: object, endpoint: str) -> None:

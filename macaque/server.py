@@ -1,11 +1,9 @@
-"""The answering end: functions become services, and a request is the server's until its reply has been accepted.
+"""The answering end: functions become services, which are served over one connection until it is time to leave.
 
 The rules of this file:
 
-* A request is settled when the broker has accepted its reply. A worker that dies before leaves it to another one.
-* Whatever a function does, its caller is answered, and the worker goes on.
-* Functions run in the lane of their service, as many at a time as it has credit. What the connection calls (`_replied`)
-  runs under its lock and only answers the delivery.
+* What the connection calls (`_on_state`, `_on_subscribed`) runs under its lock and is short.
+* Leaving is in order: take no more, finish, reply, settle, say goodbye. What is not finished in time is released.
 """
 
 from __future__ import annotations
@@ -13,36 +11,36 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import signal
 import sys
 import threading
-import traceback
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from macaque.envelope import BadRequest, Fault, Request, decode_request, encode_fault, encode_reply
-from macaque.errors import Abort, ConnectionLost
-from macaque.registry import Registry, Service
+from macaque import letter
+from macaque.errors import ConnectionLost
+from macaque.health import Health
+from macaque.registry import MAX_DELIVERIES, Registry, Service
+from macaque.signals import asked_to_leave
+from macaque.worker import Worker
 from mqlight.arguments import client_id
 from mqlight.connection import Connection, State
-from mqlight.delivery import Delivery
-from mqlight.errors import MQLightError, StoppedError
+from mqlight.errors import MQLightError
 from mqlight.service import ServiceLike, resolve
-from mqlight.wire.terms import Condition, Outcome
-from mqlight.wire.threads import Lane
+
+if TYPE_CHECKING:
+    from macaque.metrics import RequestMetrics
 
 __all__ = ["Server"]
 
 log = logging.getLogger(__name__)
 
-SHARE_TTL = 24 * 3600
-"""Seconds that the requests to a shared service are kept while none of its members is there."""
 CLOSE_TIMEOUT = 10.0
+"""Seconds to finish the requests in hand."""
 
 F = TypeVar("F", bound=Callable[[Any], Any])
 
@@ -70,6 +68,7 @@ class Server:
         self._service, _ = resolve(broker, security_options, os.environ)
         self._registry = Registry()
         self._connection: Connection | None = None
+        self._workers: dict[Service, Worker] = {}
         self._changing = threading.Lock()
         self._ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         """What ends `run`: an error, or None for a signal or `close`."""
@@ -78,6 +77,8 @@ class Server:
         self._confirmed = threading.Condition()
         self._refused: Exception | None = None
         self._debug = False
+        self._metrics: RequestMetrics | None = None
+        """Set by `macaque.metrics.observe`."""
 
     def __repr__(self) -> str:
         state = State.STOPPED if self._connection is None else self._connection.state
@@ -94,16 +95,30 @@ class Server:
 
     # Services
 
-    def service(self, endpoint: str, share_id: str | None = None, credit: int = 5) -> Callable[[F], F]:
+    def service(
+        self,
+        endpoint: str,
+        share_id: str | None = None,
+        credit: int = 5,
+        *,
+        max_deliveries: int = MAX_DELIVERIES,
+        ttl: int | None = None,
+        idempotent_for: float | None = None,
+    ) -> Callable[[F], F]:
         """Make a function the service at `endpoint`: it takes the data of a request and returns the data of the reply.
 
         The function itself stays as it is. It may run several times at once, in threads.
 
         Args:
             endpoint: a topic, or a pattern of topics.
-            share_id: all servers with the same one share the requests, which wait a day for them when none is there.
+            share_id: all servers with the same one share the requests, which wait for them when none is there.
                 Without it each server gets every request, while it is connected.
             credit: how many requests are in work at a time.
+            max_deliveries: how often a request is tried: one whose worker dies over it, or a one-way one whose function
+                raises. Then it goes to the dead letters, and its caller gets RemoteError with code "undeliverable".
+            ttl: seconds that requests are kept while none of the share is there. None: a day, or without a share 0.
+            idempotent_for: seconds for which this server remembers its answers: a call that is repeated with the same
+                uuid gets the first one. None: it is run again.
 
         Raises:
             TypeError, ValueError: an argument cannot work, or the function does not take one argument.
@@ -111,7 +126,10 @@ class Server:
 
         def register(function: F) -> F:
             with self._changing:
-                service = self._registry.add(endpoint, share_id, credit, function)
+                service = self._registry.add(
+                    endpoint, share_id, credit, function,
+                    max_deliveries=max_deliveries, ttl=ttl, idempotent_for=idempotent_for,
+                )  # fmt: skip
                 if self._connection is not None:
                     self._subscribe(self._connection, service)
             return function
@@ -123,37 +141,75 @@ class Server:
     def _subscribe(self, connection: Connection, service: Service) -> None:
         with self._confirmed:
             self._awaited.add(service)
-        lane = connection.lane(service.credit)
-        connection.subscribe(
-            service.endpoint,
-            service.share_id,
-            ttl=0 if service.share_id is None else SHARE_TTL,
-            credit=service.credit,
-            lane=lane,
-            on_delivery=partial(self._serve, connection, service, lane),
+        self._workers[service] = Worker(
+            connection,
+            service,
+            client_id=self.client_id,
+            debug=self._debug,
+            metrics=self._metrics,
             on_subscribed=partial(self._on_subscribed, service),
         )
 
+    def _keep_dead_letters(self, connection: Connection) -> None:
+        """Be a member of the share that keeps the dead letters. It has no credit: none of them comes here."""
+        connection.subscribe(
+            letter.PATTERN,
+            letter.SHARE,
+            ttl=letter.TTL,
+            credit=0,
+            on_delivery=lambda delivery: None,
+            on_subscribed=self._on_dead_letters,
+        )
+
+    def _on_dead_letters(self, error: Exception | None) -> None:
+        if error is not None:
+            log.warning("the broker does not let %s keep dead letters: %s", self.client_id, error)
+
+    def _observe(self, metrics: RequestMetrics) -> None:
+        with self._changing:
+            self._metrics = metrics
+            for worker in self._workers.values():
+                worker.metrics = metrics
+
     # Life
 
-    def run(self, debug: bool = False) -> None:
-        """Serve until SIGINT, SIGTERM or `close`, then finish the requests in hand.
+    def run(
+        self,
+        debug: bool = False,
+        *,
+        drain_timeout: float = CLOSE_TIMEOUT,
+        health_port: int | None = None,
+        health_host: str = "127.0.0.1",
+    ) -> None:
+        """Serve until SIGINT, SIGTERM or `close`, then finish the requests in hand. A second signal ends the process.
 
         Args:
             debug: log to stderr unless logging is set up, and send tracebacks to callers.
+            drain_timeout: seconds to finish in; what is not finished then goes to another server of the share at once.
+            health_port: where /healthz, /readyz and /metrics are served over HTTP; 0 takes a free port, None serves
+                nothing.
+            health_host: the address for that.
 
         Raises:
             ConnectionLost: the broker refuses this server, so trying again would be of no use.
+            OSError: the health port cannot be used.
         """
         self._debug = debug
         if debug:
             _log_to_stderr()
-        self.start()
-        with _signals(self._ended):
-            error = self._ended.get()
-        self.close()
+        with nullcontext() if health_port is None else Health(self, health_host, health_port):
+            self.start()
+            with asked_to_leave(lambda: self._ended.put(None)):
+                error = self._ended.get()
+                self.close(drain_timeout)
         if error is not None:
             raise error
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the messaging server now."""
+        connection = self._connection
+        return connection is not None and connection.state is State.STARTED
 
     def start(self) -> None:
         """Begin to serve, in threads that do not keep the process alive, and return at once."""
@@ -165,6 +221,7 @@ class Server:
             self._awaited.clear()
             self._refused = None
             connection = self._connection = Connection(self._service, self.client_id, on_state=self._on_state)
+            self._keep_dead_letters(connection)  # first: the broker has to have it before it sends a request
             for service in self._registry:
                 self._subscribe(connection, service)
             connection.start()
@@ -197,15 +254,51 @@ class Server:
         """Take no more requests, finish those in hand, and leave. May be called twice, and not from within a service.
 
         Args:
-            timeout: seconds for all of that; what is not finished then goes to another server of the share.
+            timeout: seconds for all of that; what is not finished then goes to another server of the share at once.
         """
         with self._changing:
             connection, self._connection = self._connection, None
+            workers = list(self._workers.values())
+            self._workers.clear()
         if connection is not None:
+            connection.pause()
+            for worker in workers:
+                worker.leave()
             connection.stop(timeout)
         self._ended.put(None)
 
+    def _forget(self, timeout: float) -> None:
+        """End the services for good, with their destinations and what waits there; `close` comes next."""
+        with self._changing:
+            workers = list(self._workers.values())
+        forgotten: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        deadline = monotonic() + timeout
+        for worker in workers:
+            worker.forget(forgotten.put)
+        with suppress(queue.Empty):
+            for _ in workers:
+                forgotten.get(timeout=max(0.0, deadline - monotonic()))
+
+    def unready(self) -> dict[str, str]:
+        """What keeps this server from serving, and why; nothing when it is ready.
+
+        It is ready while it has a connection and the broker has confirmed each service and may send it a request. A
+        service that works on as many requests as its credit allows is ready as well.
+        """
+        connection = self._connection
+        if connection is None:
+            return {"server": "it is not started, or is leaving"}
+        if connection.state is not State.STARTED:
+            reason = "it is being made" if connection.error is None else str(connection.error)
+            return {"connection": reason}
+        with self._changing:
+            workers = list(self._workers.values())
+        reason = "the broker has not confirmed it, or may not send to it"
+        return {worker.service.name: reason for worker in workers if not worker.ready}
+
     def _on_state(self, state: State, error: Exception | None) -> None:
+        if state is State.STARTED and self._metrics is not None:
+            self._metrics.connected()
         if state is State.STOPPED and error is not None:
             self._end(_lost(error))
 
@@ -226,113 +319,11 @@ class Server:
             self._refused = error
             self._confirmed.notify_all()
 
-    # A request
-
-    def _serve(self, connection: Connection, service: Service, lane: Lane, delivery: Delivery) -> None:
-        """In the service's lane: one request, from its bytes to its reply on the way."""
-        try:
-            request = decode_request(delivery.message)
-        except BadRequest as error:
-            log.warning("rejected a message to %s: %s", service.endpoint, error)
-            delivery.reject("amqp:decode-error", str(error))
-            return
-        if request.expires is not None and time() * 1000.0 > request.expires:
-            log.debug("dropped a request to %s whose caller waits no more: %s", service.endpoint, request.uuid)
-            delivery.accept()
-            return
-        try:
-            reply = self._reply(service, request)
-        except BaseException:
-            # exit(), a greenlet that is killed: not for the caller. Somebody else may do better.
-            delivery.release()
-            raise
-        if not request.reply_to:
-            delivery.accept()
-            return
-        self._send(connection, request, reply, partial(self._replied, connection, lane, delivery, request))
-
-    def _reply(self, service: Service, request: Request) -> bytes:
-        try:
-            return encode_reply(request, service.function(request.data))
-        except Abort as error:
-            fault = Fault(error.code, error.message, None, error.details, error.retryable)
-        except Exception as error:
-            log.exception("%s failed on the request %s from %s", service.endpoint, request.uuid, request.reply_to)
-            trace = traceback.format_exc() if self._debug else None
-            fault = Fault(500, str(error), type(error).__name__, None, False, trace)
-        try:
-            return encode_fault(request, fault)
-        except Exception as error:
-            log.error("%s aborted with details that cannot be sent: %s", service.endpoint, error)
-            return encode_fault(request, Fault(500, "the error of the service cannot be sent", type(error).__name__))
-
-    def _send(
-        self,
-        connection: Connection,
-        request: Request,
-        reply: bytes,
-        on_outcome: Callable[[Outcome, Condition | None], None],
-    ) -> None:
-        assert request.reply_to is not None
-        try:
-            connection.publish(request.reply_to, reply, mandatory=True, on_outcome=on_outcome)
-        except StoppedError:
-            log.debug("stopped before the reply to %s was sent; its request goes to another server", request.uuid)
-
-    def _replied(
-        self,
-        connection: Connection,
-        lane: Lane,
-        delivery: Delivery,
-        request: Request,
-        outcome: Outcome,
-        condition: Condition | None,
-    ) -> None:
-        """What became of a reply. Without a broker to tell, the request stays unsettled: another server gets it."""
-        if outcome is Outcome.ACCEPTED:
-            delivery.accept()
-        elif outcome is Outcome.RELEASED and condition is not None:
-            log.debug("stopped before the reply to %s was taken", request.uuid)
-        elif outcome is Outcome.REJECTED:
-            log.warning("the broker did not take the reply to %s for %s: %s", request.uuid, request.reply_to, condition)
-            lane.submit(self._explain, connection, delivery, request, condition)
-        else:
-            log.warning("nobody was there to take the reply to %s at %s", request.uuid, request.reply_to)
-            delivery.accept()
-
-    def _explain(
-        self, connection: Connection, delivery: Delivery, request: Request, condition: Condition | None
-    ) -> None:
-        """In the lane: the reply was rejected, for its size maybe, so the caller gets the reason instead."""
-        name, description = condition or (None, "the broker gave no reason")
-        fault = Fault(500, f"the broker did not take the reply: {description}", name)
-        self._send(connection, request, encode_fault(request, fault), lambda outcome, condition: _settle(delivery))
-
 
 def _lost(error: Exception) -> ConnectionLost:
     return ConnectionLost(
         f"No connection to the messaging server: {error}", url=getattr(error, "url", None), reason=str(error)
     )
-
-
-def _settle(delivery: Delivery) -> None:
-    delivery.accept()
-
-
-@contextmanager
-def _signals(ended: queue.SimpleQueue[Exception | None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end `run`, if this is the main thread; afterwards they are what they were."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # SimpleQueue.put, unlike Event.set, may interrupt the thread that waits.
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: ended.put(None)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _log_to_stderr() -> None:

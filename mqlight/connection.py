@@ -11,34 +11,50 @@ from __future__ import annotations
 import enum
 import logging
 import random
+import secrets
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
+from mqlight.backoff import Backoff
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, StoppedError
+from mqlight.outgoing import OnOutcome, Outgoing
+from mqlight.security import tls_error
 from mqlight.service import Endpoint, Service
-from mqlight.session import Backoff, OnOutcome, Outgoing, Session, Subscription
+from mqlight.session import RESEND, Session
+from mqlight.subscription import Subscription
 from mqlight.wire.channel import Channel
 from mqlight.wire.clock import Clock
+from mqlight.wire.dialect import Dialect
 from mqlight.wire.engine import Engine
 from mqlight.wire.link import Link
 from mqlight.wire.process import end_process
 from mqlight.wire.tcp import Tcp
-from mqlight.wire.terms import Condition, Handle, Outcome
+from mqlight.wire.terms import Condition, Handle, Outcome, Peer
 from mqlight.wire.threads import Crew, Lane
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
+"""Seconds that a server has for the connection, and again for its greeting; less where the heartbeat is shorter."""
 HEARTBEAT = 30.0
-"""Seconds of silence after which the server counts as gone."""
+"""Seconds of silence after which the server counts as gone, unless its URL says ``?heartbeat=SECONDS``."""
+STEADY = 0.2
+"""Seconds that a connection has to last before the pauses between attempts are short again."""
+RESUBSCRIBE = 2.0
+"""Seconds until a subscription that the server ended is attached again."""
 BUFFER = 1000
 """Messages that may wait for a connection or for credit before :meth:`Connection.publish` blocks."""
 PATIENT_ROUNDS = 3
 """Rounds through all URLs that fail before a warning is logged: a server that is just starting is no news."""
+DOUBTS = 5
+"""Refusals in a row that are tried again by who was let in before: a server that starts, or a network that garbles what
+it carries, may refuse whom it should not.
+"""
 FAREWELL = 1.0
 """Seconds that the server has to answer our goodbye."""
 _FINAL = (SecurityError, ReplacedError, NotPermittedError)
@@ -82,10 +98,14 @@ class Connection:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiters = 0
-        self._session = Session(on_state=self._on_session, on_room=self._on_room)
+        self._session = Session(on_state=self._on_session, on_room=self._on_room, on_lapse=self._on_lapse)
+        self._resume_at: float | None = None
         self._backoff = Backoff()
+        self._tried_at = 0.0
+        self._doubts = 0
         self._endpoints: deque[Endpoint] = deque()
         self._rounds = 0
+        self._resend_at: float | None = None
         self._channel: Channel | None = None
         self._full = False
         self._stopping = threading.Event()
@@ -99,6 +119,22 @@ class Connection:
         channel = self._channel
         return None if channel is None else channel.url
 
+    @property
+    def peer(self) -> Peer | None:
+        """What the server said of itself that greeted us last."""
+        return self._session.peer
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """How the server is spoken to, while there is a connection to it."""
+        return self._session.dialect
+
+    @property
+    def max_message_size(self) -> int:
+        """The most bytes that the server takes in one message, told when something was sent; 0 where it is not."""
+        with self._lock:
+            return self._session.max_message_size
+
     # Life
 
     def start(self) -> None:
@@ -110,7 +146,7 @@ class Connection:
                 return
             self._stopping = threading.Event()
             self._endpoints.clear()
-            self._rounds = 0
+            self._rounds = self._doubts = 0
             self._backoff.reset()
             self._set_state(State.STARTING, None)
             self._crew.start()
@@ -135,8 +171,8 @@ class Connection:
     def stop(self, timeout: float = 10.0) -> None:
         """Take no more messages, let what is held be answered and what was sent be settled, then close.
 
-        :param timeout: seconds for all of that; what is left then goes back to the server, and senders are told
-            RELEASED.
+        :param timeout: seconds for all of that; what is left then is released to the server, which gives it to
+            somebody else at once, and senders are told RELEASED.
         """
         self._crew.before_blocking()
         deadline = monotonic() + timeout
@@ -148,7 +184,10 @@ class Connection:
             session.pause()
             self._flush()
             self._wait(lambda: not session.connected or not session.holds, deadline)
+            if session.connected and (left := session.release_held()):
+                log.warning("%s leaves with %d messages unfinished, which go back", self.client_id, left)
             self._wait(lambda: not session.connected or not session.outstanding, deadline)
+            self._wait(lambda: not session.connected or not session.forgets, deadline)
             if self._channel is not None and session.connected:
                 self._channel.engine.close()
                 self._flush()
@@ -197,6 +236,11 @@ class Connection:
     def wake(self, at: float) -> None:
         """Have the clock look again by ``at``."""
         self._clock.wake(at)
+
+    def topic_of(self, to: str) -> str:
+        """The topic in the ``to`` of a message that came over this connection."""
+        dialect = self._session.dialect
+        return to if dialect is None else dialect.topic(to)
 
     def before_blocking(self) -> None:
         """Call this before waiting for something that arrives over this connection; it costs next to nothing."""
@@ -250,6 +294,8 @@ class Connection:
         ttl: int = 0,
         credit: int = 1024,
         lane: Lane | None = None,
+        max_deliveries: int = 0,
+        dead_letters: str | None = None,
         on_delivery: Callable[[Delivery], None],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Subscription:
@@ -258,6 +304,8 @@ class Connection:
         :param qos: 1: a message is the server's until it is answered; 0: it is ours when it is sent.
         :param ttl: seconds that the destination outlives its subscribers.
         :param credit: the most messages that are here unanswered.
+        :param max_deliveries: how often the broker gives a message out at the most, where it can be told.
+        :param dead_letters: the topic where it then puts the message.
         :param lane: where ``on_delivery(delivery)`` runs; without one it runs under the lock (see the module).
         :param on_subscribed: told None, or the error, when the server has answered.
         """
@@ -270,7 +318,15 @@ class Connection:
                 lane.submit(on_delivery, delivery)
 
         subscription = Subscription(
-            pattern, share, qos=qos, ttl=ttl, credit=credit, on_message=on_message, on_subscribed=on_subscribed
+            pattern,
+            share,
+            qos=qos,
+            ttl=ttl,
+            credit=credit,
+            on_message=on_message,
+            on_subscribed=on_subscribed,
+            max_deliveries=max_deliveries,
+            dead_letters=dead_letters,
         )
         with self._lock:
             self._session.subscribe(subscription)
@@ -289,6 +345,34 @@ class Connection:
             self._session.unsubscribe(subscription, forget=forget, on_ended=on_unsubscribed)
             self._flush_soon()
 
+    def pause(self) -> None:
+        """Take no more messages: what is here can be answered, and then it is time for :meth:`stop`."""
+        with self._lock:
+            self._session.pause()
+            self._flush()
+
+    def add_credit(self, subscription: Subscription, messages: int) -> None:
+        """Let so many messages more than before (fewer, if negative) be here unanswered."""
+        with self._lock:
+            subscription.credit += messages
+            subscription.top_up()
+            self._flush_soon()
+
+    def drain(self, subscription: Subscription, timeout: float) -> bool:
+        """Have the server send what it has for the subscription, up to its credit, and no more; wait for the end of it.
+
+        :returns: False when that took longer than ``timeout`` seconds, or the connection was lost.
+        """
+        self._crew.before_blocking()
+        deadline = monotonic() + timeout
+        with self._lock:
+            subscription.pause()
+            self._flush()
+            while subscription.granted and (now := monotonic()) < deadline:
+                # In short waits, because a server that has used up the credit need not answer.
+                self._wait(lambda: not subscription.granted, min(deadline, now + 0.05))
+            return subscription.link is not None and not subscription.granted
+
     def _settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:
         with self._lock:
             done = self._session.settle(delivery.subscription, delivery.link, delivery.handle, outcome, condition)
@@ -302,8 +386,7 @@ class Connection:
     def _on_session(self, connected: bool, error: MQLightError | None) -> None:
         if connected:
             if self._channel is not None:
-                self._channel.greeted = True
-            self._backoff.reset()
+                self._channel.greeted_at = monotonic()
             self._rounds = 0
             if self.state is not State.STOPPING:
                 log.info("connected to %s as %s", self.url, self.client_id)
@@ -314,13 +397,20 @@ class Connection:
     def _on_room(self) -> None:
         if self._waiters:
             self._changed.notify_all()
+        if self._session.rejected and self._resend_at is None:
+            self._resend_at = monotonic() + RESEND
+            self.wake(self._resend_at)
+
+    def _on_lapse(self) -> None:
+        self._resume_at = monotonic() + RESUBSCRIBE
+        self.wake(self._resume_at)
 
     # The reading role
 
     def _read(self, epoch: int) -> None:
         crew = self._crew
         while True:
-            if crew.ready and not crew.run_ready(epoch):
+            if not crew.keeps_reading(epoch) or (crew.ready and not crew.run_ready(epoch)):
                 return
             channel = self._channel
             if channel is None:
@@ -333,11 +423,17 @@ class Connection:
                 data = channel.receive()
             except TimeoutError:
                 continue
-            except OSError:
+            except OSError as broken:
                 data = b""
+                channel.broken = broken
             with self._lock:
                 if self._channel is channel:
-                    channel.take(data)
+                    try:
+                        channel.take(data)
+                    except Exception as error:  # else this thread ends, and nobody reads any more
+                        log.exception("what %s sent made no sense; the connection is given up", channel.url)
+                        self.error = NetworkError(f"what {channel.url} sent made no sense: {error}", url=channel.url)
+                        channel.engine.closed = True
                     if channel.engine.closed:
                         self._lost(channel, epoch)
 
@@ -349,11 +445,21 @@ class Connection:
         error = self.error
         if not isinstance(error, MQLightError):
             error = NetworkError(f"{channel.url} closed the connection", url=channel.url)
+        greeted_at = channel.greeted_at
+        if channel.speaks_tls:
+            said = f"{channel.url}: the server speaks TLS on this port; use an amqps:// URL"
+            error = SecurityError(said, url=channel.url)
+        elif isinstance(channel.broken, ssl.SSLError) and greeted_at is None:
+            error = tls_error(channel.url, channel.broken)  # TLS 1.3 refuses a client's certificate after the handshake
+        if greeted_at is not None and monotonic() - greeted_at > STEADY:
+            self._backoff.reset()
+            self._doubts = DOUBTS
         if self.state is State.STOPPING:
             self._changed.notify_all()
-        elif channel.greeted and not isinstance(error, _FINAL):
+        elif greeted_at is not None and not isinstance(error, _FINAL):
             log.warning("connection to %s lost, trying again: %s", channel.url, error)
             self._endpoints.clear()
+            self._tried_at = monotonic()
             self._set_state(State.RETRYING, error)
         else:
             self._failed(error, epoch)
@@ -362,6 +468,7 @@ class Connection:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+            self._full = False
 
     def _connect(self, epoch: int) -> bool:
         """Try the next endpoint, after a pause when all were tried. False when there is no reading any more."""
@@ -370,7 +477,9 @@ class Connection:
             return False
         if not self._endpoints:
             if self.state is State.RETRYING:
-                stopping.wait(self._backoff.next(random.random()))
+                # What the last attempt took counts: a server that answers again is not to be waited for twice.
+                stopping.wait(max(0.0, self._tried_at + self._backoff.next(random.random()) - monotonic()))
+            self._tried_at = monotonic()
             try:
                 self._endpoints.extend(self._service.urls())
             except MQLightError as error:
@@ -381,6 +490,9 @@ class Connection:
             self._open(endpoint, epoch)
         except MQLightError as error:
             self._failed(error, epoch)
+        except Exception as error:  # else this thread ends, and nobody tries again
+            log.exception("the attempt to connect to %s failed", endpoint.url)
+            self._failed(NetworkError(f"cannot connect to {endpoint.url}: {error}", url=endpoint.url), epoch)
         return True
 
     def _failed(self, error: MQLightError, epoch: int) -> None:
@@ -389,9 +501,12 @@ class Connection:
             if not self._crew.keeps_reading(epoch) or self.state is State.STOPPING:
                 return
             if isinstance(error, _FINAL):
-                log.error("%s stops: %s", self.client_id, error)
-                self._end(error)
-            elif self._endpoints:
+                if isinstance(error, ReplacedError) or not self._doubts:
+                    log.error("%s stops: %s", self.client_id, error)
+                    self._end(error)
+                    return
+                self._doubts -= 1
+            if self._endpoints:
                 log.info("%s; trying the next one", error)
             else:
                 self._rounds += 1
@@ -402,10 +517,12 @@ class Connection:
     def _open(self, endpoint: Endpoint, epoch: int) -> None:
         """Connect to one endpoint and send our open frame. Raises MQLightError."""
         url = endpoint.url
+        heartbeat = endpoint.heartbeat or self._heartbeat
+        timeout = min(CONNECT_TIMEOUT, heartbeat)
         try:
-            tcp = Tcp(endpoint.host, endpoint.port, tls=self._service.tls(endpoint), timeout=CONNECT_TIMEOUT)
+            tcp = Tcp(endpoint.host, endpoint.port, tls=self._service.tls(endpoint), timeout=timeout)
         except OSError as error:
-            raise _connect_error(url, error) from error
+            raise _connect_error(url, error, timeout) from error
         with self._lock:
             if not self._crew.keeps_reading(epoch):
                 tcp.close()
@@ -414,13 +531,14 @@ class Connection:
                 self._session,
                 server=False,
                 container_id=self.client_id,
-                hostname=endpoint.host,
+                hostname=f"vhost:{vhost}" if (vhost := endpoint.options.get("vhost")) else endpoint.host,
                 user=endpoint.user,
                 password=endpoint.password,
-                heartbeat=self._heartbeat,
+                external=endpoint.scheme == "amqps" and self._service.shows_certificate,
+                heartbeat=heartbeat,
             )
-            self._channel = Channel(tcp, engine, url, monotonic() + CONNECT_TIMEOUT)
-            self._session.begin(engine)
+            self._channel = Channel(tcp, engine, url, monotonic() + timeout)
+            self._session.begin(engine, self.client_id, endpoint.options, secrets.token_hex(4))
             self._flush()
         self.wake(0.0)
 
@@ -436,17 +554,14 @@ class Connection:
         channel = self._channel
         if channel is not None and not self._full and not channel.flush():
             self._full = True
-            self._crew.run(self._drain)
+            self._crew.run(partial(self._drain, channel))
 
-    def _drain(self) -> None:
+    def _drain(self, channel: Channel) -> None:
         """A helper's task: wait until the full socket takes more, and send on."""
-        while self._full:
-            channel = self._channel
-            if channel is not None:
-                channel.wait_writable(1.0)
+        while self._channel is channel and self._full:
+            channel.wait_writable(1.0)
             with self._lock:
-                channel = self._channel
-                if channel is None or channel.flush():
+                if self._channel is channel and channel.flush():
                     self._full = False
                     self._changed.notify_all()
 
@@ -456,32 +571,45 @@ class Connection:
         """Do what is due; returns when something is due again."""
         due = now + 60.0
         with self._lock:
+            if self._resend_at is not None:
+                if now < self._resend_at:
+                    due = self._resend_at
+                else:
+                    self._resend_at = None
+                    self._session.resend()
             channel = self._channel
             if channel is not None:
-                if (at := channel.engine.tick(now)) is not None:
-                    due = min(due, at)
-                if not channel.greeted:
+                for at in channel.engine.tick(now), self._session.look(now):
+                    if at is not None:
+                        due = min(due, at)
+                silent = channel.engine.closed
+                if channel.greeted_at is None:
                     due = min(due, channel.answer_by)
-                    if now >= channel.answer_by:
-                        said = f"{channel.url} accepted the connection and then said nothing"
+                    if silent or now >= channel.answer_by:
+                        said = f"{channel.url} accepted the connection and then said nothing more"
                         self.error = NetworkError(said, url=channel.url)
-                        channel.close()
+                        channel.abort()
+                elif silent:
+                    said = f"{channel.url} was silent for longer than the heartbeat"
+                    self.error = NetworkError(said, url=channel.url)
+                if self._resume_at is not None:
+                    if now >= self._resume_at:
+                        self._resume_at = None
+                        self._session.resume()
+                    else:
+                        due = min(due, self._resume_at)
                 self._flush()
                 if channel.engine.closed:
-                    channel.close()  # the reading thread finds the end of input, and goes on from there
+                    channel.abort()  # the reading thread finds the end of input, and goes on from there
         for call in self._every:
             if (at := call(now)) is not None:
                 due = min(due, at)
         return due
 
 
-def _connect_error(url: str, error: OSError) -> MQLightError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return SecurityError(f"{url}: the server's certificate was refused: {error.verify_message}", url=url)
+def _connect_error(url: str, error: OSError, timeout: float) -> MQLightError:
     if isinstance(error, ssl.SSLError):
-        return SecurityError(
-            f"{url}: TLS failed: {error.reason or error}; does the server speak TLS on this port?", url=url
-        )
+        return tls_error(url, error)
     if isinstance(error, TimeoutError):
-        return NetworkError(f"{url} did not answer within {CONNECT_TIMEOUT:g} s", url=url)
+        return NetworkError(f"{url} did not answer within {timeout:g} s", url=url)
     return NetworkError(f"cannot connect to {url}: {error.strerror or error}", url=url)

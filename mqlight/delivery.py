@@ -9,7 +9,7 @@ from mqlight.wire.terms import Condition, Handle, Outcome
 
 if TYPE_CHECKING:
     from mqlight.connection import Connection
-    from mqlight.session import Subscription
+    from mqlight.subscription import Subscription
 
 
 class Delivery:
@@ -50,6 +50,10 @@ class Delivery:
     def release(self) -> bool:
         """Not done, and no fault of the message: the server gives it to somebody else."""
         return self._answer(Outcome.RELEASED, None)
+
+    def fail(self) -> bool:
+        """Tried in vain: the server counts the attempt, and gives it to somebody again."""
+        return self._answer(Outcome.MODIFIED, None)
 
     def reject(self, condition: str, description: str) -> bool:
         """It can never be done: the server gives it to nobody again."""

@@ -8,6 +8,11 @@ place of the error does not know is None. None of them ever holds a password.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mqlight.wire.terms import Condition
+
 __all__ = [
     "InternalError",
     "InvalidArgumentError",
@@ -153,3 +158,20 @@ class UnsubscribedError(MQLightError):
 
 class InternalError(MQLightError):
     """A fault in this package. Please report it, with the traceback."""
+
+
+def error_of(condition: Condition | None) -> MQLightError:
+    """What an AMQP condition means to an application (wire contract 1.8)."""
+    if condition is None:
+        return NetworkError("the server closed the connection")
+    name, description = condition
+    if name == "amqp:link:stolen" or "_Takeover" in description:
+        return ReplacedError(f"another client took this client's id over: {condition}")
+    if name == "amqp:unauthorized-access" or any(mark in description for mark in ("sasl ", "SSL ", " 2035 ")):
+        return SecurityError(f"the server does not let this client in: {condition}")
+    if (
+        name in ("amqp:not-allowed", "amqp:precondition-failed", "amqp:not-implemented")
+        or "_InvalidSource" in description
+    ):
+        return NotPermittedError(f"the server does not permit this: {condition}")
+    return NetworkError(str(condition))

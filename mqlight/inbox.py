@@ -22,7 +22,7 @@ from mqlight.arguments import QOS_AT_LEAST_ONCE, SubscribeOptions
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SubscribedError, UnsubscribedError
-from mqlight.session import Subscription as Listening
+from mqlight.subscription import Subscription as Listening
 from mqlight.wire.threads import Lane
 
 __all__ = ["Inbox", "Subscription"]
@@ -203,6 +203,8 @@ class Inbox:
             delivery.reject("amqp:decode-error", str(error))
             return
         about = _about(subscription, received)
+        if received.topic is not None:
+            about["message"]["topic"] = self._connection.topic_of(received.topic)
         if subscription.by_hand:
             about["message"]["confirm_delivery"] = Confirmation(self, delivery)
             with self._lock:

@@ -11,9 +11,46 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from mqlight.errors import InvalidArgumentError, SecurityError
+from mqlight.errors import InvalidArgumentError, NetworkError, SecurityError
 
-__all__ = ["Security"]
+__all__ = ["Security", "tls_error"]
+
+# OpenSSL's numbers for what can be wrong with a certificate (openssl-verification-options(1)).
+_CHECKS = {
+    9: "is not valid yet (is this machine's clock right?)",
+    10: "has expired",
+    18: "is self-signed and not among those that are trusted; name it in ssl_trust_certificate to trust it",
+    19: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
+    20: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
+    21: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
+    23: "has been revoked",
+    62: "is for another host name",
+    64: "is for another IP address",
+}
+# What the server says in an alert, by the end of OpenSSL's name for it.
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": "the server wants a client certificate; give ssl_client_certificate and ssl_client_key",
+    "HANDSHAKE_FAILURE": "the server refused the handshake; does it want a client certificate?",
+    "UNKNOWN_CA": "the server does not know the authority that signed our client certificate",
+    "BAD_CERTIFICATE": "the server refused our client certificate",
+    "CERTIFICATE_EXPIRED": "the server says that our client certificate has expired",
+    "CERTIFICATE_UNKNOWN": "the server refused our client certificate",
+    "PROTOCOL_VERSION": "the server speaks no TLS that is new enough (1.2)",
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS on this port; is it for amqp:// URLs?",
+    "RECORD_LAYER_FAILURE": "the server does not speak TLS on this port; is it for amqp:// URLs?",
+}
+
+
+def tls_error(url: str, error: ssl.SSLError) -> SecurityError | NetworkError:
+    """What a failure of TLS means: the check that failed, or bytes that were broken on their way."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        check = _CHECKS.get(error.verify_code, "was refused")
+        return SecurityError(f"{url}: the server's certificate {check} ({error.verify_message.rstrip('.')})", url=url)
+    reason = error.reason or str(error)
+    for name, text in _ALERTS.items():
+        if reason.endswith(name):
+            return SecurityError(f"{url}: {text}", url=url)
+    return NetworkError(f"{url}: TLS failed: {reason.replace('_', ' ').lower()}", url=url)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ __all__ = ["DEFAULT_BROKER", "Endpoint", "Lookup", "Security", "Service", "Servi
 DEFAULT_BROKER = "amqp://127.0.0.1:5672"
 LOOKUP_TIMEOUT = 5.0
 """Seconds that a lookup URL has to answer (MQ Light, Node client)."""
+HEARTBEATS = (1.0, 3600.0)
+"""Seconds: the least and the most that ``?heartbeat=`` of an address may say."""
 LOOKUP_LIMIT = 65536
 """Bytes of a lookup answer that are read; a longer answer is refused."""
 FUNCTION_TIMEOUT = 30.0
@@ -46,7 +48,8 @@ class Endpoint:
     """One address of a server: what `amqp://user:password@host:port?name=value` says.
 
     `host` is a name or an IP address, an IPv6 address without its brackets. `options` are the query
-    parameters: hints for this end, never sent to the server.
+    parameters: hints for this end, never sent to the server. `heartbeat` is one: seconds of silence after which the
+    server counts as gone.
     """
 
     scheme: str
@@ -61,6 +64,11 @@ class Endpoint:
         """The address without user and password, fit for a log."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def heartbeat(self) -> float | None:
+        """Its seconds, None where the address does not say."""
+        return float(self.options["heartbeat"]) if "heartbeat" in self.options else None
 
     @classmethod
     def parse(cls, url: object, security: Security | None = None) -> Endpoint:
@@ -78,6 +86,7 @@ class Endpoint:
             options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else ())
         except ValueError:
             raise _not_a_url(url) from None
+        _check_heartbeat(options.get("heartbeat"))
         if security is not None and security.user is not None:
             user, password = security.user, security.password
         port = _PORTS[parts.scheme] if parts.port is None else parts.port
@@ -185,6 +194,11 @@ class Service:
             self._context = self._security.context()
         return self._context
 
+    @property
+    def shows_certificate(self) -> bool:
+        """Whether TLS shows a certificate of this client, which can stand for a user."""
+        return self._security.ssl_client_certificate is not None
+
     def urls(self) -> list[Endpoint]:
         """The addresses as of now, at least one. Blocks on a lookup URL (5 s) or a service function (30 s).
 
@@ -216,7 +230,8 @@ class Service:
             where, answer = "The service function", _call(source)
         urls = [answer] if isinstance(answer, str) else answer
         if not isinstance(urls, (list, tuple)) or not urls:
-            raise NetworkError(f"{where} gave {answer!r} as the service, which is neither a URL nor a list of URLs.")
+            kind = type(answer).__name__ if answer else repr(answer)  # there may be a password in it
+            raise NetworkError(f"{where} gave {kind} as the service, which is neither a URL nor a list of URLs.")
         try:
             return [Endpoint.parse(url, security) for url in urls]
         except InvalidArgumentError as error:
@@ -276,6 +291,20 @@ def _split(url: object) -> tuple[SplitResult, str | None, str | None]:
             "Both user and password must be specified together", argument="service", value=_shown(url)
         )
     return parts, unquote(parts.username), unquote(parts.password)
+
+
+def _check_heartbeat(text: str | None) -> None:
+    least, most = HEARTBEATS
+    try:
+        valid = text is None or least <= float(text) <= most
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidArgumentError(
+            f"heartbeat={text} in the service URL is not a number of seconds from {least:g} to {most:g}",
+            argument="heartbeat",
+            value=text,
+        )
 
 
 def _not_a_url(url: object) -> InvalidArgumentError:

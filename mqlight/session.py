@@ -1,12 +1,15 @@
-"""What outlives a connection: subscriptions, messages on their way out, and the plan for the next attempt.
+"""What outlives a connection: subscriptions, and messages on their way out.
 
 The rules of this file:
 
 * A message that was given to :meth:`Session.send` at least once (not ``settled``) is kept until the server settled it,
   and sent again over the next connection, before what was given later. Its outcome is told exactly once.
-* A subscription is attached again over each connection, until it is given up.
+* A subscription is attached again over each connection, until it is given up. One that the server had confirmed and
+  then ended is attached again as well, when :meth:`Session.resume` is called: it must not end in silence.
 * A message is held from its arrival to its settlement, and the credit given to the server is what is left of the
   subscription's.
+* It is ready, and sends, when what the subscriptions need is declared. What the broker cannot do is told to the
+  subscription or message that asked for it.
 * It is pure: bytes, time and chance come in from outside, and one thread at a time touches it.
 """
 
@@ -14,127 +17,34 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError
+from mqlight.errors import MQLightError, NetworkError, NotPermittedError, error_of
+from mqlight.outgoing import Outgoing, Route, too_large
+from mqlight.subscription import Subscription
+from mqlight.wire.addressing import dialect_of
+from mqlight.wire.dialect import AddressError, Dialect, Wanted
 from mqlight.wire.engine import Engine
 from mqlight.wire.link import Link
-from mqlight.wire.terms import Condition, Handle, Outcome, Peer, Terminus
+from mqlight.wire.management import Management
+from mqlight.wire.terms import Condition, Handle, Outcome, Peer
+
+__all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
-ANONYMOUS_RELAY = "ANONYMOUS-RELAY"
-RELEASE_UNROUTED = "mqlight:release-unrouted"
-
-OnOutcome = Callable[[Outcome, "Condition | None"], None]
-
-
-def error_of(condition: Condition | None) -> MQLightError:
-    """What an AMQP condition means to an application (wire contract 1.8)."""
-    if condition is None:
-        return NetworkError("the server closed the connection")
-    name, description = condition
-    if name == "amqp:link:stolen" or "_Takeover" in description:
-        return ReplacedError(f"another client took this client's id over: {condition}")
-    if name == "amqp:unauthorized-access" or any(mark in description for mark in ("sasl ", "SSL ", " 2035 ")):
-        return SecurityError(f"the server does not let this client in: {condition}")
-    if (
-        name in ("amqp:not-allowed", "amqp:precondition-failed", "amqp:not-implemented")
-        or "_InvalidSource" in description
-    ):
-        return NotPermittedError(f"the server does not permit this: {condition}")
-    return NetworkError(str(condition))
-
-
-class Outgoing:
-    """A message on its way out."""
-
-    __slots__ = ("mandatory", "message", "on_outcome", "settled", "topic")
-
-    def __init__(
-        self, topic: str, message: bytes, settled: bool, mandatory: bool, on_outcome: OnOutcome | None
-    ) -> None:
-        self.topic = topic
-        self.message = message
-        self.settled = settled
-        self.mandatory = mandatory
-        self.on_outcome = on_outcome
-
-
-class Route:
-    """A link to send on, and what waits for its credit. ``topic`` None is the link that takes every topic."""
-
-    __slots__ = ("credit", "link", "mandatory", "topic", "waiting")
-
-    def __init__(self, topic: str | None, mandatory: bool) -> None:
-        self.topic = topic
-        self.mandatory = mandatory
-        self.link: Link | None = None
-        self.credit = 0
-        self.waiting: deque[Outgoing] = deque()
-
-
-class Subscription:
-    """What a client listens to. ``credit`` is how many messages it holds at the most; ``ttl`` is in seconds."""
-
-    __slots__ = (
-        "_on_ended",
-        "_on_message",
-        "credit",
-        "granted",
-        "held",
-        "link",
-        "on_subscribed",
-        "paused",
-        "pattern",
-        "qos",
-        "share",
-        "ttl",
-    )
-
-    def __init__(
-        self,
-        pattern: str,
-        share: str | None,
-        *,
-        qos: int,
-        ttl: int,
-        credit: int,
-        on_message: Callable[[Link, Handle, bytes, bool], None],
-        on_subscribed: Callable[[Exception | None], None] | None,
-    ) -> None:
-        self.pattern = pattern
-        self.share = share
-        self.qos = qos
-        self.ttl = ttl
-        self.credit = credit
-        self.granted = 0
-        """What the server may still send."""
-        self.held = 0
-        """What it sent that is not settled yet."""
-        self.paused = False
-        self.link: Link | None = None
-        self.on_subscribed = on_subscribed
-        self._on_message = on_message
-        self._on_ended: Callable[[Exception | None], None] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"private:{self.pattern}" if self.share is None else f"share:{self.share}:{self.pattern}"
-
-    def __repr__(self) -> str:
-        return f"<Subscription {self.address}>"
-
-    def top_up(self) -> None:
-        """Give the server credit again, in lots, so that it is one flow frame for many messages."""
-        link = self.link
-        if link is None or self.paused:
-            return
-        wanted = self.credit - self.granted - self.held
-        if wanted > 0 and (wanted * 2 >= self.credit or not self.granted):
-            self.granted += wanted
-            link.flow(wanted)
+ANSWER_TIMEOUT = 20.0
+"""Seconds that a broker has to answer a subscription."""
+RESEND = 0.2
+"""Seconds after which a message is sent again that a broker rejected without a reason."""
+MAX_TRIES = 150
+PASSING = ("amqp:internal-error", "amqp:illegal-state", "amqp:not-found")
+"""What a cluster says of a destination whose node is coming or going: it is asked for again over a new connection."""
+REFUSALS = ("amqp:unauthorized-access", "amqp:not-allowed", "amqp:precondition-failed")
+"""What a broker says, of its session's end, that it would say again over the next one."""
 
 
 class Session:
@@ -142,24 +52,46 @@ class Session:
 
     ``on_state(connected, error)`` is called when the server has greeted us, and when the connection is over.
     ``on_room()`` is called when something that waited has gone out or was settled.
+    ``on_lapse()`` is called when there is something for :meth:`resume` to do, after a pause.
     """
 
-    def __init__(self, *, on_state: Callable[[bool, MQLightError | None], None], on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        on_state: Callable[[bool, MQLightError | None], None],
+        on_room: Callable[[], None],
+        on_lapse: Callable[[], None] = lambda: None,
+    ) -> None:
         self.engine: Engine | None = None
         self.connected = False
+        """The server has greeted us, and what the subscriptions need is declared."""
+        self.dialect: Dialect | None = None
+        """That of the server that has greeted us."""
+        self.rejected: list[Outgoing] = []
+        """What the broker could not take just now: see :meth:`resend`."""
         self.subscriptions: list[Subscription] = []
         self.outstanding = 0
         """Messages that were given to :meth:`send` and whose outcome is not told yet."""
         self.waiting = 0
         """Those among them that wait for a connection or for credit."""
+        self.peer: Peer | None = None
+        """What the server said of itself that greeted us last."""
         self._ending: list[Subscription] = []
-        """Given up, and the server has not answered yet."""
-        self._relay = False
+        """Given up, and the server has not answered yet, or has not been told: there is no connection."""
+        self._client_id = self._nonce = ""
+        self._options: Mapping[str, str] = {}
+        self._relay = self._drops_unrouted = self._rejects_in_passing = self._only_accepts = False
+        self._management: Management | None = None
+        self._declaring: set[Subscription] = set()
+        self._unanswered_since: float | None = None
+        self._verdict: MQLightError | None = None
+        """Why we end a connection ourselves."""
         self._early: deque[Outgoing] = deque()
         self._routes: dict[tuple[str | None, bool], Route] = {}
         self._links = 0
         self._on_state = on_state
         self._on_room = on_room
+        self._on_lapse = on_lapse
 
     # What the application wants
 
@@ -173,8 +105,7 @@ class Session:
         key = (None if self._relay else outgoing.topic, outgoing.mandatory)
         route = self._routes.get(key)
         if route is None:
-            route = self._routes[key] = Route(*key)
-            self._attach_route(route)
+            route = self._routes[key] = self._attach_route(*key)
         if route.credit > 0 and route.link is not None:
             self._send_on(route, route.link, outgoing)
         else:
@@ -183,8 +114,19 @@ class Session:
 
     def _send_on(self, route: Route, link: Link, outgoing: Outgoing) -> None:
         assert self.engine is not None
+        message = outgoing.message
+        if route.stamp is not None:
+            try:
+                message = route.stamp(message, outgoing.topic, outgoing.settled)
+            except AddressError as error:
+                self._tell(outgoing, Outcome.REJECTED, error.condition)
+                return
+        size, limit = len(message), link.peer_max_message_size
+        if limit and size > limit:  # the server would end the link for it, and with it what else is on its way
+            self._tell(outgoing, Outcome.REJECTED, too_large(size, limit))
+            return
         route.credit -= 1
-        self.engine.send(link, outgoing.message, outgoing, outgoing.settled)
+        self.engine.send(link, message, outgoing, outgoing.settled)
         if outgoing.settled:
             self._tell(outgoing, Outcome.ACCEPTED, None)
 
@@ -196,22 +138,30 @@ class Session:
     def subscribe(self, subscription: Subscription) -> None:
         """Listen, now and over each later connection. ``on_subscribed`` is told once, by the first answer."""
         self.subscriptions.append(subscription)
-        if self.connected:
+        if self.dialect is not None:
             self._attach_subscription(subscription)
 
     def unsubscribe(
         self, subscription: Subscription, *, forget: bool, on_ended: Callable[[Exception | None], None] | None
     ) -> None:
-        """Stop listening. ``forget`` False leaves the destination to its time to live (wire contract 1.9)."""
-        if subscription in self.subscriptions:  # it is not when the server ended it
+        """Stop listening. ``forget`` False leaves the destination to its time to live (wire contract 1.9), True ends
+        it, over the next connection if there is none.
+        """
+        known = subscription in self.subscriptions  # it is not when the server ended it
+        if known:
             self.subscriptions.remove(subscription)
         subscription._on_ended = on_ended
+        subscription.forget = forget and subscription.ttl > 0  # without a time to live the server does so by itself
         link = subscription.link
-        if link is None or link.closed:
-            self._ended(subscription, None)
-        else:
+        if subscription in self._declaring:
+            self._ending.append(subscription)
+        elif link is not None and not link.closed:
             self._ending.append(subscription)
             link.detach(closed=forget)
+        elif known and subscription.forget and not self.connected:
+            self._ending.append(subscription)
+        else:
+            self._ended(subscription, None)
 
     def settle(
         self,
@@ -224,35 +174,74 @@ class Session:
         """Done with a message; ``outcome`` None for one that came settled. False when its connection is gone."""
         if link is not subscription.link or link.closed or self.engine is None:
             return False
+        if self._only_accepts and outcome is not None and outcome is not Outcome.ACCEPTED:
+            if outcome is not Outcome.REJECTED:
+                link.detach(closed=False)  # what is not accepted goes back with its link, which is attached again
+                return True
+            outcome, condition = Outcome.ACCEPTED, None
+        if outcome is not None and not self.engine.settle(link, handle, outcome, condition):
+            return False
         subscription.held -= 1
-        if outcome is not None:
-            self.engine.settle(link, handle, outcome, condition)
-        subscription.top_up()
+        if subscription.granted * 2 <= subscription.credit:
+            subscription.top_up()
         return True
+
+    def resume(self) -> None:
+        """Attach the subscriptions again that the server ended."""
+        if self.connected:
+            for subscription in list(self.subscriptions):
+                if subscription.link is None and subscription not in self._declaring:
+                    self._attach_subscription(subscription)
 
     def pause(self) -> None:
         """Take the credit of all subscriptions back: what is here is finished, nothing more is taken."""
         for subscription in self.subscriptions:
-            subscription.paused = True
-            if subscription.link is not None:
-                subscription.link.stop_flow()
+            subscription.pause()
+
+    def release_held(self) -> int:
+        """Give back what arrived and is not settled, for somebody else to do; returns how many messages that were."""
+        released = 0
+        for subscription in self.subscriptions:
+            link = subscription.link
+            if self._only_accepts:
+                released += subscription.held
+                subscription.held = 0
+                continue  # the end of the connection gives them back
+            if link is not None and not link.closed and self.engine is not None:
+                for handle in list(link.held):
+                    self.engine.settle(link, handle, Outcome.RELEASED)
+                    released += 1
+                subscription.held = 0
+        return released
 
     @property
     def holds(self) -> int:
         """Messages that arrived and are not settled, and credit that the server has not given back."""
         return sum(subscription.held + subscription.granted for subscription in self.subscriptions if subscription.link)
 
+    @property
+    def max_message_size(self) -> int:
+        """The most bytes that the server takes in one message, as far as it has told where we send; 0: it has not."""
+        links = [route.link for route in self._routes.values() if route.link is not None]
+        return min((link.peer_max_message_size for link in links if link.peer_max_message_size), default=0)
+
     # The connection comes and goes
 
-    def begin(self, engine: Engine) -> None:
+    def begin(
+        self, engine: Engine, client_id: str = "", options: Mapping[str, str] | None = None, nonce: str = ""
+    ) -> None:
+        """A connection begins. ``options`` are those of its URL, ``nonce`` tells it from those before it."""
         self.engine = engine
+        self._client_id = client_id
+        self._options = options or {}
+        self._nonce = nonce
         for subscription in self.subscriptions:
             subscription.paused = False
         engine.open()
 
     def end(self) -> None:
         """The connection is gone: what the server had not settled waits for the next one, in its old order."""
-        again: list[Outgoing] = []
+        again, self.rejected = self.rejected, []
         for route in self._routes.values():
             if route.link is not None:
                 unsettled = route.link.unsettled.values()
@@ -265,49 +254,133 @@ class Session:
         for subscription in self.subscriptions:
             subscription.link = None
             subscription.granted = subscription.held = 0
-        self.engine = None
+        self.engine = self.dialect = self._management = self._verdict = None
         self.connected = False
-        for subscription in self._ending:
+        self._unanswered_since = None
+        self._declaring.clear()
+        given_up, self._ending = self._ending, []
+        for subscription in given_up:
             subscription.link = None
-            self._ended(subscription, None)
-        self._ending.clear()
+            if subscription.forget:
+                self._ending.append(subscription)
+            else:
+                self._ended(subscription, None)
 
     def give_up(self, condition: Condition) -> None:
         """There will be no next connection: every message still here is told so."""
         self.end()
+        for subscription in self._ending:
+            self._ended(subscription, None)
+        self._ending.clear()
         early, self._early = self._early, deque()
         self.waiting = 0
         for outgoing in early:
             self._tell(outgoing, Outcome.RELEASED, condition)
         self._on_room()
 
-    def _attach_route(self, route: Route) -> None:
-        assert self.engine is not None
+    def _attach_route(self, topic: str | None, mandatory: bool) -> Route:
+        assert self.engine is not None and self.dialect is not None
+        route = Route(topic, mandatory, self.dialect.stamp if self.dialect.stamps else None)
         self._links += 1
-        capabilities = (RELEASE_UNROUTED,) if route.mandatory else ()
-        name = f"{route.topic or 'relay'}-{self._links}"
-        route.link = self.engine.attach_sender(name, Terminus(route.topic, capabilities=capabilities))
+        target = self.dialect.target(topic, mandatory)
+        route.link = self.engine.attach_sender(f"{topic or 'relay'}-{self._links}", target)
         route.link.context = route
-        route.credit = 0
+        return route
+
+    def _wanted(self, subscription: Subscription) -> Wanted:
+        return Wanted(
+            self._client_id,
+            subscription.pattern,
+            subscription.share,
+            subscription.qos,
+            subscription.ttl,
+            subscription.max_deliveries,
+            subscription.dead_letters,
+            self._nonce,
+        )
 
     def _attach_subscription(self, subscription: Subscription) -> None:
+        """Declare what it needs, then attach its link."""
+        assert self.dialect is not None
+        try:
+            steps = self.dialect.declare(self._wanted(subscription))
+        except AddressError as error:
+            self._refused(subscription, error.condition)
+            return
+        if steps is None:
+            self._attach_link(subscription)
+        elif self._management is not None:
+            self._declaring.add(subscription)
+            self._management.run(steps, partial(self._declared, subscription))
+
+    def _declared(self, subscription: Subscription, condition: Condition | None) -> None:
+        self._declaring.discard(subscription)
+        if subscription in self._ending:
+            self._forget(subscription)
+        elif subscription not in self.subscriptions:
+            pass
+        elif condition is None:
+            self._attach_link(subscription)
+        elif condition.name in PASSING and not self.connected:
+            self._begin_again(condition)
+            return
+        else:
+            self._refused(subscription, condition)
+        if not self._declaring and not self.connected:
+            self._get_ready()
+
+    def _begin_again(self, condition: Condition) -> None:
+        """The broker is in no state to do what it could do before: end this connection, and ask over the next one."""
         assert self.engine is not None
-        source = Terminus(subscription.address, timeout=subscription.ttl)
-        link = self.engine.attach_receiver(subscription.address, source, at_most_once=subscription.qos == 0)
+        self._verdict = self._verdict or NetworkError(str(condition))
+        self.engine.close(Condition("amqp:connection:forced", "the client begins again"))
+
+    def _attach_link(self, subscription: Subscription) -> None:
+        assert self.engine is not None and self.dialect is not None
+        try:
+            name, source = self.dialect.source(self._wanted(subscription))
+        except AddressError as error:
+            self._refused(subscription, error.condition)
+            return
+        if subscription.forget:
+            source = replace(source, timeout=0)
+        link = self.engine.attach_receiver(name, source, at_most_once=subscription.qos == 0)
         link.context = subscription
         subscription.link = link
         subscription.granted = subscription.held = 0
-        subscription.top_up()
+        if subscription.forget:
+            link.detach()
 
     # What the server did (engine.Handler)
 
     def on_open(self, peer: Peer) -> None:
-        if self.connected:
+        if self.dialect is not None or self.engine is None:
             return
-        self.connected = True
-        self._relay = ANONYMOUS_RELAY in peer.offered
-        for subscription in self.subscriptions:
+        self.peer = peer
+        try:
+            self.dialect = dialect = dialect_of(peer, self._options)
+        except AddressError as error:
+            self._verdict = NotPermittedError(f"this server cannot be used: {error}", condition=error.condition.name)
+            self.engine.close(error.condition)
+            return
+        self._relay = dialect.relay
+        self._drops_unrouted = dialect.releases_unrouted
+        self._rejects_in_passing = dialect.rejects_in_passing
+        self._only_accepts = dialect.only_accepts
+        if dialect.management is not None:
+            self._management = Management(self.engine, dialect.management)
+        for subscription in list(self._ending):  # first: what is to be forgotten may be new again
+            if self._management is not None:
+                self._forget(subscription)
+            else:
+                self._attach_link(subscription)
+        for subscription in list(self.subscriptions):
             self._attach_subscription(subscription)
+        if not self._declaring:
+            self._get_ready()
+
+    def _get_ready(self) -> None:
+        self.connected = True
         early, self._early = self._early, deque()
         self.waiting -= len(early)
         self.outstanding -= len(early)
@@ -319,10 +392,51 @@ class Session:
         subscription = link.context
         if not link.local:
             link.refuse(Condition("amqp:not-allowed", "a client accepts no links"))
+        elif isinstance(subscription, Management):
+            subscription.on_attach(link)
         elif isinstance(subscription, Subscription) and link.source.address is not None:
+            subscription.top_up()  # not before: RabbitMQ counts deliveries from a number that only its answer tells
             self._subscribed(subscription, None)
 
+    def _refused(self, subscription: Subscription, condition: Condition) -> None:
+        """The server does not let us subscribe, or ended a subscription that it had confirmed."""
+        if subscription.confirmed:
+            if not subscription.lapsed:
+                log.error("the server ended the subscription %s, trying again: %s", subscription.address, condition)
+            subscription.lapsed = True
+            self._on_lapse()
+        else:
+            if subscription in self.subscriptions:
+                self.subscriptions.remove(subscription)
+            self._subscribed(subscription, error_of(condition))
+
+    def _forget(self, subscription: Subscription) -> None:
+        """It was given up, and its link is gone: have its destination deleted if that is up to us."""
+        steps = None
+        if self._management is not None and self.dialect is not None and (subscription.forget or not subscription.ttl):
+            steps = self.dialect.forget(self._wanted(subscription))
+
+        def forgotten(condition: Condition | None) -> None:
+            self._ending.remove(subscription)
+            self._ended(subscription, None if condition is None else error_of(condition))
+            self._on_room()
+
+        if steps is None or self._management is None:
+            forgotten(None)
+        else:
+            self._management.run(steps, forgotten)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the server has still to be told, or to answer, that a subscription is given up."""
+        return bool(self._ending)
+
     def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
+        if error is None:
+            subscription.confirmed = True
+            if subscription.lapsed:
+                log.info("subscribed to %s again", subscription.address)
+            subscription.lapsed = False
         told, subscription.on_subscribed = subscription.on_subscribed, None
         if told is not None:
             told(error)
@@ -339,35 +453,51 @@ class Session:
                 context.link = None
                 context.granted = context.held = 0
             if context in self._ending:
-                self._ending.remove(context)
-                self._ended(context, None)
-            elif context not in self.subscriptions:
-                pass  # the server ended it before
-            elif condition is not None:
-                self.subscriptions.remove(context)
-                if context.on_subscribed is None:
-                    log.error("the server ended the subscription %s: %s", context.address, condition)
-                self._subscribed(context, error_of(condition))
-            else:
+                self._forget(context)
+            elif context not in self.subscriptions or self._verdict is not None:
+                pass  # the server ended it before, or it is attached again over the next connection
+            elif condition is None:
                 self._attach_subscription(context)
+            else:
+                self._refused(context, condition)
         elif isinstance(context, Route) and context.link is link:
             self._lost_route(context, link, condition)
+        elif isinstance(context, Management) and context is self._management:
+            self._lost_management(condition or Condition("amqp:internal-error", "the server ended its management link"))
+
+    def _lost_management(self, condition: Condition) -> None:
+        self._management = None
+        if condition.name not in PASSING:  # RabbitMQ ends the session of who lacks a permission
+            for subscription in list(self._declaring):
+                self._refused(subscription, condition)
+        self._begin_again(condition)
 
     def _lost_route(self, route: Route, link: Link, condition: Condition | None) -> None:
         """The server does not take messages here any more: it said why, or it is tried again."""
+        assert self.dialect is not None
         unsettled = list(link.unsettled.values())
         link.unsettled.clear()
         self._routes.pop((route.topic, route.mandatory), None)
         self.waiting -= len(route.waiting)
-        for outgoing in unsettled + list(route.waiting):
-            if condition is not None:
+        again = [*unsettled, *route.waiting]
+        if condition is not None and (self._verdict is None or condition.name in REFUSALS):
+            refused = [each for each in again if self.dialect.concerns(condition, each.topic)]
+            again = [each for each in again if each not in refused]
+            for outgoing in refused:
                 self._tell(outgoing, Outcome.REJECTED, condition)
-            else:
-                self.outstanding -= 1
-                self.send(outgoing)
+        if self._verdict is not None:  # they are sent over the next connection
+            self.waiting += len(again)
+            self.rejected += again
+            return
+        for outgoing in again:
+            self.outstanding -= 1
+            self.send(outgoing)
         self._on_room()
 
     def on_credit(self, link: Link) -> None:
+        if link.context is self._management and self._management is not None:
+            self._management.on_credit()
+            return
         if link.receiver:
             subscription: Subscription = link.context
             subscription.granted = link.credit
@@ -386,31 +516,53 @@ class Session:
         subscription: Subscription = link.context
         subscription.granted -= 1
         subscription.held += 1
-        subscription._on_message(link, handle, data, settled)
+        subscription.on_message(link, handle, data, settled)
 
     def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+        if outcome is Outcome.RELEASED and self._drops_unrouted and not token.mandatory:
+            outcome = Outcome.ACCEPTED  # MQ Light accepts and drops what nobody is subscribed to
+        elif outcome is Outcome.REJECTED and self._rejects_in_passing and not (condition and condition.name):
+            token.tries += 1
+            if token.tries < MAX_TRIES:
+                self.waiting += 1
+                self.rejected.append(token)
+                self._on_room()
+                return
+            condition = Condition("amqp:resource-limit-exceeded", "the broker could not take it, again and again")
         self._tell(token, outcome, condition)
         self._on_room()
 
+    def look(self, now: float) -> float | None:
+        """Begin again when the broker owes answers about subscriptions for too long, as RabbitMQ does where a queue has
+        come back broken from a crash. Call it now and then; returns when at the latest.
+        """
+        owed = [
+            subscription.address
+            for subscription in self.subscriptions
+            if subscription in self._declaring
+            or subscription.link is not None
+            and subscription.link.source.address is None
+        ]
+        if not owed or self._verdict is not None:
+            self._unanswered_since = None
+            return None
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        if now >= self._unanswered_since + ANSWER_TIMEOUT:
+            self._unanswered_since = None
+            said = f"the broker has not answered the subscription {owed[0]} for {ANSWER_TIMEOUT:g} s"
+            self._begin_again(Condition("amqp:internal-error", said))
+            return None
+        return self._unanswered_since + ANSWER_TIMEOUT
+
+    def resend(self) -> None:
+        """Send again what the broker could not take; call it ``RESEND`` seconds after there was something."""
+        if self.connected:
+            rejected, self.rejected = self.rejected, []
+            self.waiting -= len(rejected)
+            self.outstanding -= len(rejected)
+            for outgoing in rejected:
+                self.send(outgoing)
+
     def on_close(self, condition: Condition | None) -> None:
-        self._on_state(False, error_of(condition))
-
-
-class Backoff:
-    """How long to wait before the next attempt: exponential with full jitter, so that many clients do not come back at
-    once.
-    """
-
-    def __init__(self, shortest: float = 0.1, longest: float = 5.0) -> None:
-        self._shortest = shortest
-        self._longest = longest
-        self._failures = 0
-
-    def reset(self) -> None:
-        self._failures = 0
-
-    def next(self, chance: float) -> float:
-        """Seconds to wait. ``chance`` is a random number from 0 to 1."""
-        most = min(self._longest, self._shortest * 2.0 ** min(self._failures, 30))
-        self._failures += 1
-        return most * chance
+        self._on_state(False, self._verdict or error_of(condition))

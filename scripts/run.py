@@ -1,7 +1,8 @@
 """`make run`: everything in the Procfile, together, until Ctrl-C.
 
 The environment says how: `AMQP_PORT` and `PORT` are where the server and the front end listen, `WORKERS` is the number
-of back ends. Back ends and front end are told of the server by `MACAQUE_BROKER`.
+of back ends, and `AMQP_DATA` the folder for what the server keeps (.data/AMQP_PORT otherwise). Back ends and front end
+are told of the server by `MACAQUE_BROKER`.
 
 A back end may stop or be killed, and the rest goes on. When anything else ends, or a back end fails, everything ends.
 """

@@ -69,8 +69,7 @@ function showError(sentence) {
     close.type = "button";
     close.setAttribute("aria-label", `Close the message: ${sentence}`);
     close.addEventListener("click", () => {
-      box.remove();
-      banners.delete(sentence);
+      closeError(sentence);
       byId("sentence").focus();
     });
     box.append(text, close);
@@ -80,6 +79,11 @@ function showError(sentence) {
   }
   banner.count += 1;
   if (banner.count > 1) banner.times.textContent = `${banner.count.toLocaleString("en")} times`;
+}
+
+function closeError(sentence) {
+  banners.get(sentence)?.box.remove();
+  banners.delete(sentence);
 }
 
 function clearErrors() {
@@ -181,11 +185,13 @@ function countWorker(reply) {
 const arrived = [];
 
 function receive(reply) {
-  restartRunWhenDone();
-  run.back += 1;
   run.lastSign = performance.now();
+  if (!reply.again) { // the run counts words, not what each kind of worker has to say to them
+    restartRunWhenDone();
+    run.back += 1;
+    if (reply.error) run.failed += 1;
+  }
   if (reply.error) {
-    run.failed += 1;
     showError(reply.error);
   } else {
     countWorker(reply);
@@ -243,32 +249,74 @@ async function checkConnection() {
 
 // Talking to the front end
 
-async function errorOf(response) {
+// What a response that is not OK says: a sentence, a code, and how long to wait in milliseconds.
+async function refusalOf(response) {
+  let said = {};
   try {
-    return (await response.json()).error ?? `The front end answered ${response.status}.`;
+    said = await response.json();
   } catch {
-    return `The front end answered ${response.status}.`;
+    // It came from something between this page and the front end.
+  }
+  const wait = 1_000 * (Number(response.headers.get("Retry-After")) || 0);
+  return { sentence: said.error ?? `The front end answered ${response.status}.`, code: said.code, wait };
+}
+
+// The page gives the cookie. One request at a time, over all tabs where the browser can do that: with two new sessions
+// words would go to one of them, and be asked for in the other.
+let renewing = null;
+function renewSession() {
+  const ask = () => fetch("./", { cache: "no-store" });
+  renewing ??= (navigator.locks ? navigator.locks.request("session", ask) : ask()).finally(() => {
+    renewing = null;
+  });
+  return renewing;
+}
+
+function forgetLostWords() {
+  const lost = wordsOut();
+  if (lost) showError(`The front end was started anew, and ${plural(lost, "word")} did not come back: submit again.`);
+  run.sent = run.back;
+  showRun();
+}
+
+async function post(words) {
+  for (let renewed = false; ; ) {
+    const response = await fetch("rest/words", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ words }),
+    });
+    if (response.ok) {
+      run.sent += (await response.json()).msgCount;
+      return;
+    }
+    const { sentence, code, wait } = await refusalOf(response);
+    if (code === "unknown-session" && !renewed) {
+      renewed = true;
+      await renewSession();
+    } else if (response.status === 429 && wait) {
+      const slower = `${sentence} Your sentence goes out again by itself.`;
+      showError(slower);
+      byId("submit").disabled = true;
+      await pause(wait);
+      byId("submit").disabled = false;
+      closeError(slower);
+    } else {
+      showError(sentence);
+      if (response.status === 503) checkConnection();
+      return;
+    }
   }
 }
 
 async function submit() {
-  if (posting) return;
+  if (posting) return; // the button shows it when that takes long
   restartRunWhenDone();
   posting = true;
   posts += 1;
   run.lastSign = performance.now();
   try {
-    const response = await fetch("rest/words", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ words: byId("sentence").value }),
-    });
-    if (response.ok) {
-      run.sent += (await response.json()).msgCount;
-    } else {
-      showError(await errorOf(response));
-      if (response.status === 503) checkConnection();
-    }
+    await post(byId("sentence").value);
   } catch {
     showError("The front end does not answer, so nothing was sent. Is it running (python -m frontend)?");
     checkConnection();
@@ -278,11 +326,34 @@ async function submit() {
   showRun();
 }
 
+// With the ticket of the last poll, a word that was lost on its way comes again: the number goes up when one has arrived.
+const reader = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16)).join("");
+let ticket = 1;
+
+let pollError = null; // what the last poll was refused with; its banner goes when polls work again
+
 async function poll(seconds) {
   const postsBefore = posts;
-  const response = await fetch(`rest/wordsuppercase?wait=${seconds}`, { cache: "no-store" });
-  if (!response.ok) throw new Error(await errorOf(response));
-  if (response.status === 200) receive(await response.json());
+  const response = await fetch(`rest/wordsuppercase?wait=${seconds}&ticket=${reader}.${ticket}`, { cache: "no-store" });
+  if (!response.ok) {
+    const { sentence, code, wait } = await refusalOf(response);
+    if (code === "unknown-session") {
+      forgetLostWords();
+      await renewSession();
+      await pause(500); // a browser that keeps no cookie would be back at once
+      return;
+    }
+    if (pollError !== sentence) showError(sentence);
+    pollError = sentence;
+    await pause(wait);
+    throw new Error(sentence);
+  }
+  if (pollError) closeError(pollError);
+  pollError = null;
+  if (response.status === 200) {
+    receive(await response.json());
+    ticket += 1;
+  }
   const waiting = Number(response.headers.get("Words-Waiting"));
   if (postsBefore === posts && !posting) {
     if (waiting && !run.sent) run.lastSign = performance.now(); // out since before this page was loaded

@@ -8,11 +8,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from certificates import Certificates
 from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
 
 TEST_TIMEOUT = 120
 """Seconds after which a test is ended from outside, whatever it waits for."""
+
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
@@ -57,6 +65,12 @@ def shared_server() -> Iterator[Server]:
     process = start_server()
     yield process
     process.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority of the tests, and certificates that it signed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 class Overdue(Exception):

@@ -150,7 +150,7 @@ def start_server(*options: str, port: int = 0) -> Server:
     """
     server = Server([sys.executable, "-m", "mqlight.server", "--port", str(port), *options])
     try:
-        ready = server.expect(r"(amqp://\S+:(\d+))$")
+        ready = server.expect(r"(amqps?://\S+:(\d+))$")
     except BaseException:
         server.close()
         raise

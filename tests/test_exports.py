@@ -21,6 +21,9 @@ PUBLIC = {
     },
 }  # fmt: skip
 
+METRICS = {"exposition", "observe"}
+"""A module of its own because it needs prometheus-client."""
+
 
 def modules(package: str) -> list[str]:
     """The package and all modules in it that can be imported without running a program."""
@@ -32,6 +35,10 @@ def modules(package: str) -> list[str]:
 @pytest.mark.parametrize("package", PUBLIC)
 def test_the_public_names_are_these(package: str) -> None:
     assert set(importlib.import_module(package).__all__) == PUBLIC[package]
+
+
+def test_the_public_names_of_the_metrics_are_these() -> None:
+    assert set(importlib.import_module("macaque.metrics").__all__) == METRICS
 
 
 @pytest.mark.parametrize("name", [name for package in PUBLIC for name in modules(package)])

@@ -63,10 +63,13 @@ def test_the_manifest_and_the_procfile_start_the_same_program(name: str) -> None
     assert (ROOT / module / "__main__.py").is_file()
 
 
-def test_the_procfile_has_the_server_too_on_the_port_of_the_makefile() -> None:
+def test_the_procfile_has_the_server_too_on_the_port_of_the_makefile_with_data_for_that_port() -> None:
     assert set(PROCFILE) == {"server", "backend", "frontend"}
     default = re.search(r"^AMQP_PORT \?= (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert default and PROCFILE["server"] == f'exec python -m mqlight.server --port "${{AMQP_PORT:-{default[1]}}}"'
+    assert default
+    port = f"${{AMQP_PORT:-{default[1]}}}"
+    server = f'exec python -m mqlight.server --port "{port}" --data "${{AMQP_DATA:-.data/{port}}}"'
+    assert PROCFILE["server"] == server
 
 
 def test_the_makefile_exports_every_variable_that_run_reads() -> None:
@@ -79,11 +82,12 @@ def test_the_makefile_exports_every_variable_that_run_reads() -> None:
 
 
 def test_cloud_foundry_installs_what_the_application_needs_of_pyproject() -> None:
-    """requirements.txt repeats the lines of the server extra, as the buildpack reads no pyproject.toml."""
+    """requirements.txt repeats the lines of the web extra but for what starts it, as the buildpack reads no
+    pyproject.toml."""
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    extra = re.search(r"^server = \[(.*)\]$", pyproject, re.MULTILINE)
+    extra = re.search(r"^web = \[(.*)\]$", pyproject, re.MULTILINE)
     assert extra
-    needed = set(re.findall(r'"([^"]+)"', extra[1]))
+    needed = {line for line in re.findall(r'"([^"]+)"', extra[1]) if not line.startswith("honcho")}
     assert requirement_lines((ROOT / "requirements.txt").read_text(encoding="utf-8")) == {*needed, "."}
 
 
@@ -95,6 +99,8 @@ def test_scripts_are_executable_and_parse(path: str) -> None:
     subprocess.run([shell, "-n", str(file)], check=True)
 
 
-def test_ci_runs_make_test_and_nothing_more() -> None:
-    lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if "make" in line] == ["exec make test"]
+def test_ci_starts_brokers_and_runs_make_test_and_nothing_more() -> None:
+    lines = [line for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines() if line[:1] not in ("#", "")]
+    assert lines[-1] == "make test"
+    assert {line.split()[0] for line in lines if "scripts/" in line} == {"scripts/rabbitmq", "scripts/artemis"}
+    assert not [line for line in lines if "pytest" in line]

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -58,13 +59,14 @@ class Running:
 
 
 @pytest.fixture
-def start(spawn: Spawn) -> Iterator[Callable[[int], Running]]:
+def start(spawn: Spawn, tmp_path: Path) -> Iterator[Callable[[int], Running]]:
     """Start everything with so many back ends. Honcho gives each process a group, so `spawn` alone would leave them."""
     runs: list[Process] = []
 
     def begin(workers: int) -> Running:
         amqp_port, port = free_ports(2)
-        run = spawn([SCRIPT], env={"AMQP_PORT": amqp_port, "PORT": port, "WORKERS": str(workers)})
+        environ = {"AMQP_PORT": amqp_port, "PORT": port, "AMQP_DATA": str(tmp_path), "WORKERS": str(workers)}
+        run = spawn([SCRIPT], env=environ)
         runs.append(run)
         run.expect(rf"server\.1 +\| .*amqp://127\.0\.0\.1:{amqp_port}")
         page = run.expect(rf"frontend\.1 +\| .*(http://\S+:{port}/)")[1]
@@ -83,7 +85,7 @@ def health(page: str) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_within_five_seconds(
-    start: Callable[[int], Running], number: signal.Signals
+    start: Callable[[int], Running], tmp_path: Path, number: signal.Signals
 ) -> None:
     running = start(2)
     assert set(running.pids) == {"server.1", "backend.1", "backend.2", "frontend.1"}
@@ -92,6 +94,7 @@ def test_a_signal_stops_everything_within_five_seconds(
     running.run.wait(5)
     assert running.left() == []
     assert "Traceback" not in running.run.log()
+    assert [path.name for path in tmp_path.iterdir()] == ["messages.sqlite"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

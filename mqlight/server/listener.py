@@ -9,14 +9,25 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 import time
+from collections import Counter, deque
 from typing import Any
 
 import gevent
 from gevent import get_hub
 
-from mqlight.server.broker import Broker, Limits
+from mqlight.server.access import Visitor
+from mqlight.server.broker import Broker
 from mqlight.server.connection import ClientConnection
+from mqlight.server.door import Door
+from mqlight.server.ledger import Ledger
+from mqlight.server.limits import Limits
+from mqlight.server.sasl import farewell
+from mqlight.server.store import Store
+from mqlight.server.tls import Source, Tls, TlsError
+from mqlight.server.users import UsersFile
+from mqlight.server.writer import Writer
 from mqlight.wire.engine import READ
 from mqlight.wire.terms import Condition
 
@@ -25,21 +36,42 @@ log = logging.getLogger(__name__)
 _READ, _WRITE = 1, 2
 SWEEP = 1.0
 """Seconds between looks at heartbeats and times to live."""
+LINGER = 2.0
+"""Seconds that a client has to read the last words for it."""
+LEAVING = 100
+"""Clients without room that may take their time to read so."""
 
 
 class Wire:
     """A client's socket."""
 
-    def __init__(self, listener: Listener, sock: socket.socket, address: str) -> None:
+    def __init__(
+        self, listener: Listener, sock: socket.socket, host: str, port: int, tls: ssl.SSLContext | None
+    ) -> None:
         self.listener = listener
         self.sock = sock
-        self.client = listener.client(self, address)
+        self.host = host
+        self.client = listener.client(self, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        self._tls = None if tls is None else Tls(tls, self.client)
+        self._source: Source = self.client if self._tls is None else self._tls
+        self._hurried = listener.limits.unread // 64
         loop = get_hub().loop
         self._readable = loop.io(sock.fileno(), _READ)
         self._writable = loop.io(sock.fileno(), _WRITE)
         self._writing = False
+        self._ignored = 0
+        """Bytes read since the client's socket took all there was for it."""
+        self._waits = False
+        """Nothing is read: its login is looked at, or it does not read itself."""
+        self._closed_at: float | None = None
+        self._over = False
+        """All is said, and only the client's end of input is waited for."""
         self.closed = False
         self._readable.start(self._read)
+
+    @property
+    def visitor(self) -> Visitor:
+        return Visitor(self.host, self._tls is not None, None if self._tls is None else self._tls.common_name)
 
     def _read(self) -> None:
         try:
@@ -49,43 +81,90 @@ class Wire:
         except OSError:
             data = b""
         now = time.monotonic()
-        if data:
-            try:
-                self.client.receive(data, now)
-            except Exception:
-                log.exception("%s: a fault of the server ends this connection", self.client.address)
-                self.client.close(Condition("amqp:internal-error", "a fault of the server"), now)
-        else:
+        if not data:
             self._readable.stop()
             self.client.end_of_input(now)
+        elif not self._over:
+            self._take(data, now)
         self.listener.flush()
         if not data:
             self.close()
+
+    def _take(self, data: bytes, now: float) -> None:
+        client = self.client
+        if self._writing:
+            self._ignored += len(data)
+        try:
+            if self._tls is not None:
+                data = self._tls.receive(data)
+                self.flush()
+            if data:
+                client.receive(data, now)
+        except TlsError as error:
+            log.warning("%s: refused: %s", client.address, error)
+            client.end_of_input(now)
+            self.flush()
+        except Exception:
+            log.exception("%s: a fault of the server ends this connection", client.address)
+            client.close(Condition("amqp:internal-error", "a fault of the server"), now)
+        if client.pending or self._ignored > self._hurried:
+            if self._ignored > self._hurried:
+                log.info("%s %s: is not read from until it reads", client.address, client.client_id)
+            self._waits = True
+            self._readable.stop()
+
+    def read_again(self) -> None:
+        """What reading waited for has come."""
+        if self._waits and not self.closed and not self.client.pending and self._ignored <= self._hurried:
+            self._waits = False
+            self._readable.start(self._read)
 
     def flush(self) -> None:
         """Send what there is, as far as the socket takes it; the rest when it takes more."""
         if self._writing or self.closed:
             return
-        client, sock = self.client, self.sock
-        while data := client.output():
+        source, sock = self._source, self.sock
+        while data := source.output():
             try:
                 size = sock.send(data)
             except (BlockingIOError, InterruptedError):
                 size = 0
             except OSError:
                 return  # the same fact is about to be read from the socket
-            client.sent(size)
+            source.sent(size)
             if size < len(data):
                 self._writing = True
                 self._writable.start(self._write)
                 return
-        if client.closed:
+        self._ignored = 0
+        if self._waits:
+            self.read_again()
+        if self.client.closed and not self._over:
+            self._say_no_more()
+
+    def _say_no_more(self) -> None:
+        """Closing at once would take from the client what it has not read yet, if it is still sending."""
+        self._over = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
             self.close()
+            return
+        self._waits = False
+        self._readable.start(self._read)
 
     def _write(self) -> None:
         self._writable.stop()
         self._writing = False
         self.flush()
+
+    def tick(self, now: float) -> None:
+        """Let time pass. A client that is to go, and does not read or close its end, is not waited for for ever."""
+        self.client.tick(now)
+        if self.client.closed:
+            self._closed_at = self._closed_at or now
+            if now >= self._closed_at + LINGER:
+                self.close()
 
     def close(self) -> None:
         if not self.closed:
@@ -100,8 +179,11 @@ class Wire:
 class Listener:
     """A listening socket, its clients, and the broker behind them.
 
+    :param store: what has and is given all that is to outlive this process; closed with the listener.
     :param heartbeat: seconds of silence after which a client counts as dead.
-    :param max_message_size: bytes; a larger message costs its sender the link.
+    :param users: who may come in and what each may do; without it everybody may, and everything, from this machine.
+    :param allow_anonymous: clients that log in as nobody may come in, from wherever.
+    :param tls: have clients speak TLS.
     """
 
     def __init__(
@@ -109,19 +191,39 @@ class Listener:
         sock: socket.socket,
         *,
         limits: Limits | None = None,
+        store: Store | None = None,
         heartbeat: float = 30.0,
-        max_message_size: int = 16 * 1024 * 1024,
+        users: UsersFile | None = None,
+        allow_anonymous: bool = False,
+        tls: ssl.SSLContext | None = None,
         properties: dict[str, str] | None = None,
+        kind: type[ClientConnection] = ClientConnection,
     ) -> None:
         sock.setblocking(False)
-        self.broker = Broker(limits)
+        self.limits = limits or Limits()
+        ledger = None if store is None else Ledger()
+        self.broker = Broker(self.limits, ledger)
+        self._writer: Writer | None = None
+        if store is not None and ledger is not None:
+            self.broker.restore(*store.load(), time.monotonic())
+            self._writer = Writer(self.broker, ledger, store, self.flush)
         self._sock = sock
         self._heartbeat = heartbeat
-        self._max_message_size = max_message_size
         self._properties = properties or {}
+        self._door = Door(users, allow_anonymous, self.limits)
+        self._tls = tls
+        # Node.js throws when the mechanism that it wants is not offered (wire contract 1.1): it is refused afterwards.
+        self._mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")
+        if tls is not None and tls.verify_mode is ssl.CERT_REQUIRED:
+            self._mechanisms += ("EXTERNAL",)
+        self._kind = kind
         self._wires: dict[ClientConnection, Wire] = {}
+        self._hosts: Counter[str] = Counter()
         self._by_id: dict[str, ClientConnection] = {}
         self._dirty: set[ClientConnection] = set()
+        self._leaving: deque[socket.socket] = deque()
+        """Sockets of clients that there is no room for, until these have read so."""
+        self._turned_away = 0
         self._acceptable = get_hub().loop.io(sock.fileno(), _READ)
         self._sweeper: Any = None
 
@@ -130,36 +232,50 @@ class Listener:
         self._sweeper = gevent.spawn(self._sweep)
 
     def client(self, wire: Wire, address: str) -> ClientConnection:
-        client = ClientConnection(
+        client = self._kind(
             self.broker,
             address=address,
-            check=lambda identity: True,  # who may come in is decided by the address that the server listens on
+            check=lambda identity: self._door.check(wire, identity),
             dirty=self._dirty.add,
             named=self._named,
             heartbeat=self._heartbeat,
-            max_message_size=self._max_message_size,
+            limits=self.limits,
             properties=self._properties,
+            mechanisms=self._mechanisms,
         )
         self._wires[client] = wire
+        self._hosts[wire.host] += 1
         return client
 
-    def _named(self, client: ClientConnection) -> None:
-        """A client said its id: whoever had it is sent away (wire contract 1.8)."""
+    def _named(self, client: ClientConnection) -> Condition | None:
+        """A client said its id: whoever had it is sent away (wire contract 1.8), if it is the same user."""
         if not client.client_id:
-            return
+            return None
         old = self._by_id.get(client.client_id)
+        if old is not None and old.user.name != client.user.name:
+            reason = f"not authorized: 2035 the client id {client.client_id} is in use by another user"
+            return Condition("amqp:not-allowed", reason)
         self._by_id[client.client_id] = client
         if old is not None and old is not client:
             log.warning("%s takes the client id %s over from %s", client.address, client.client_id, old.address)
             reason = f"ServerContext_Takeover: {client.address} connected with the client id {client.client_id}"
             old.close(Condition("amqp:link:stolen", reason), time.monotonic())
+        return None
 
     def gone(self, wire: Wire) -> None:
         client = wire.client
-        self._wires.pop(client, None)
+        if self._wires.pop(client, None) is not None:
+            self._hosts[wire.host] -= 1
+            if not self._hosts[wire.host]:
+                del self._hosts[wire.host]
         self._dirty.discard(client)
         if self._by_id.get(client.client_id) is client:
             del self._by_id[client.client_id]
+
+    @property
+    def connections(self) -> int:
+        """How many clients there are."""
+        return len(self._wires)
 
     def flush(self) -> None:
         """Send what the last event left to be sent, to whomever."""
@@ -168,6 +284,8 @@ class Listener:
             wire = self._wires.get(dirty.pop())
             if wire is not None:
                 wire.flush()
+        if self._writer is not None:
+            self._writer.poke()
 
     def _accept(self) -> None:
         try:
@@ -180,16 +298,57 @@ class Listener:
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Wire(self, sock, f"{address[0]}:{address[1]}")
+        host, port = address[:2]
+        excess = self._excess(host)
+        if excess is None:
+            Wire(self, sock, host, port, self._tls)
+        else:
+            self._turn_away(sock, host, excess)
+
+    def _excess(self, host: str) -> Condition | None:
+        """Why there is no room for another client from an address."""
+        limits = self.limits
+        if len(self._wires) >= limits.connections:
+            return limits.reached("connections", f"the server has {len(self._wires)} connections already")
+        if self._hosts[host] >= limits.connections_per_address:
+            return limits.reached("connections_per_address", f"{host} has {self._hosts[host]} connections already")
+        return None
+
+    def _turn_away(self, sock: socket.socket, host: str, excess: Condition) -> None:
+        if not self._turned_away:
+            log.warning("%s: no room: %s", host, excess.description)
+        self._turned_away += 1
+        if self._tls is None:
+            try:
+                sock.send(farewell(excess))
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has gone by itself
+        self._leaving.append(sock)
+        if len(self._leaving) > LEAVING:
+            self._leaving.popleft().close()
 
     def _sweep(self) -> None:
         while True:
             gevent.sleep(SWEEP)
             now = time.monotonic()
             self.broker.sweep(now)
-            for client in list(self._wires):
-                client.tick(now)
+            for wire in list(self._wires.values()):
+                wire.tick(now)
+            if self._turned_away > 1:
+                log.warning("no room for %d connections", self._turned_away)
+            self._turned_away = 0
+            while self._leaving:
+                self._leaving.popleft().close()
+            self._look_at_users(now)
             self.flush()
+
+    def _look_at_users(self, now: float) -> None:
+        """Who may do something else than before, or nothing any more, has to log in again."""
+        changed = self._door.changed()
+        for client in [client for client in self._wires if changed(client.user.name)]:
+            log.warning("%s %s: %s has to log in again", client.address, client.client_id, client.user)
+            client.close(Condition("amqp:connection:forced", "what this user may do has changed"), now)
 
     def close(self) -> None:
         """Say goodbye to every client and stop. What they have not read within a second they will not get."""
@@ -200,6 +359,8 @@ class Listener:
         self._acceptable.stop()
         self._acceptable.close()
         self._sock.close()
+        if self._writer is not None:
+            self._writer.save()
         now = time.monotonic()
         for client in list(self._wires):
             client.close(Condition("amqp:connection:forced", "the server is shutting down"), now)
@@ -208,3 +369,7 @@ class Listener:
             gevent.sleep(0.01)
         for wire in list(self._wires.values()):
             wire.close()
+        if self._writer is not None:
+            self._writer.close()
+        while self._leaving:
+            self._leaving.popleft().close()

@@ -9,12 +9,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mqlight.wire.codec import Array, CodecError, Described, Ubyte, Ulong, decode, encode
+from mqlight.wire.codec import Array, CodecError, Described, Symbol, Ubyte, Ulong, decode, encode
+from mqlight.wire.terms import Condition
 
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 # A SASL frame is at most 512 bytes (section 5.3.1); ours may carry a long password, so a little more is taken.
 MOST = 4096
+_CLOSE, _ERROR = 0x18, 0x1D
 _MECHANISMS, _INIT, _OUTCOME = 0x40, 0x41, 0x44
 _OK, _REFUSED = 0, 1
 
@@ -31,15 +33,22 @@ class Identity:
         return f"Identity({self.mechanism!r}, {self.user!r})"
 
 
+Verdict = bool | str | None
+"""Whether a client may come in: True, False or a reason why not, None when :meth:`Sasl.decide` will tell."""
+
+
 class Sasl:
     """One exchange. ``check(identity)`` says whether the client may come in.
 
     After each :meth:`receive`: ``finished`` with ``identity`` and ``rest`` (bytes of AMQP that came along), or
-    ``failed`` with the reason, or neither: more bytes are needed.
+    ``failed`` with the reason, or ``pending`` until :meth:`decide`, or none of them: more bytes are needed.
     """
 
-    def __init__(self, check: Callable[[Identity], bool], mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")) -> None:
+    def __init__(
+        self, check: Callable[[Identity], Verdict], mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")
+    ) -> None:
         self.finished = False
+        self.pending = False
         self.failed: str | None = None
         self.identity: Identity | None = None
         self.rest = b""
@@ -47,12 +56,15 @@ class Sasl:
         self._mechanisms = mechanisms
         self._seen = b""
         self._greeted = False
+        self._tell = False
 
     def receive(self, data: bytes) -> bytes:
         """Take the client's bytes; returns what to send back."""
         if self.finished or self.failed:
             return b""
         self._seen += data
+        if self.pending:
+            return b""
         answer = b"" if self._greeted else self._greet()
         if self._greeted and not self.finished and not self.failed:
             answer += self._frame()
@@ -73,6 +85,8 @@ class Sasl:
 
     def _not_amqp(self, header: bytes) -> bytes:
         self.failed = f"the client does not speak AMQP 1.0: it began with {header!r}"
+        if header.startswith(b"\x16\x03"):
+            self.failed += ", which is TLS; this port has none without --tls-cert, and is for amqp:// URLs"
         return SASL_HEADER  # section 2.2: answer with a supported header, then close
 
     def _frame(self) -> bytes:
@@ -95,16 +109,42 @@ class Sasl:
         return self._decide(identity, tell=True, rest=seen[size:])
 
     def _decide(self, identity: Identity, *, tell: bool, rest: bytes) -> bytes:
-        if not self._check(identity):
-            return self._refuse(
-                f"{identity.mechanism} was refused" + (f" for user {identity.user!r}" if identity.user else "")
-            )
-        self.finished, self.identity, self.rest, self._seen = True, identity, rest, b""
-        return _frame(_OUTCOME, Ubyte(_OK)) if tell else b""
+        self.identity, self._tell, self._seen = identity, tell, rest
+        verdict = self._check(identity)
+        self.pending = verdict is None
+        return b"" if verdict is None else self.decide(verdict)
+
+    def decide(self, verdict: bool | str) -> bytes:
+        """The verdict on ``identity``; returns what to send."""
+        identity, self.pending = self.identity, False
+        assert identity is not None
+        if verdict is not True:
+            self.identity = None
+            refused = f"{identity.mechanism} was refused" + (f" for user {identity.user!r}" if identity.user else "")
+            return self._refuse(f"{refused}: {verdict}" if verdict else refused)
+        self.finished, self.rest, self._seen = True, self._seen, b""
+        return _frame(_OUTCOME, Ubyte(_OK)) if self._tell else b""
 
     def _refuse(self, reason: str) -> bytes:
         self.failed = reason
         return _frame(_OUTCOME, Ubyte(_REFUSED)) if self._greeted else b""
+
+
+def farewell(condition: Condition) -> bytes:
+    """What a client is told that is not even to log in: an exchange that ends well, and a close frame of AMQP.
+
+    A refusal by SASL would stop it for good, as a wrong password does, where it had better come back later.
+    """
+    error = Described(Ulong(_ERROR), [Symbol(condition.name), condition.description])
+    return b"".join(
+        (
+            SASL_HEADER,
+            _frame(_MECHANISMS, Array("symbol", ("ANONYMOUS", "PLAIN"))),
+            _frame(_OUTCOME, Ubyte(_OK)),
+            AMQP_HEADER,
+            _frame(_CLOSE, error, kind=0),
+        )
+    )
 
 
 def _identity(body: bytes) -> Identity:
@@ -130,6 +170,6 @@ def _identity(body: bytes) -> Identity:
     return Identity(mechanism, user, password)
 
 
-def _frame(descriptor: int, field: object) -> bytes:
+def _frame(descriptor: int, field: object, kind: int = 1) -> bytes:
     body = encode(Described(Ulong(descriptor), [field]))
-    return struct.pack(">IBBH", 8 + len(body), 2, 1, 0) + body
+    return struct.pack(">IBBH", 8 + len(body), 2, kind, 0) + body

@@ -15,7 +15,7 @@ import msgspec
 
 from mqlight.wire import codec
 from mqlight.wire.codec import CodecError
-from mqlight.wire.reading import short
+from mqlight.wire.reading import Reader
 from mqlight.wire.sections import (
     ANNOTATIONS,
     APPLICATION_PROPERTIES,
@@ -23,6 +23,8 @@ from mqlight.wire.sections import (
     FIELDS,
     FOOTER,
     HEADER,
+    HEADER_FIELDS,
+    MOST_HEADER,
     PROPERTIES,
     SEQUENCE,
     VALUE,
@@ -38,6 +40,7 @@ from mqlight.wire.topics import TopicError, validate_topic
 from mqlight.wire.usual import address_and_rest
 
 _VALUE = b"\x00Sw"
+_ADDRESSES = frozenset((0x40, 0xA1, 0xB1))
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -105,14 +108,18 @@ def _rewrite(data: bytes, topic: str | None) -> Admitted:
         if number in kept:
             kept[number] = data[start:at]
         if number == HEADER:
-            fields = read_section(data, number, value, at)[0]
+            if at - value > MOST_HEADER:
+                raise MessageError(
+                    f"The header has {at - value} bytes, where its {len(HEADER_FIELDS)} fields need fewer."
+                )
+            fields = read_section(Reader(data), number, value, at)[0]
         elif number == PROPERTIES:
-            elements = _elements(data, value, at)
+            elements = _elements(data, value, at, len(FIELDS))
         elif number == DATA:
             binaries.append(codec.read(data, value, at)[0])
         elif number == SEQUENCE:
             items = [] if items is None else items
-            items += _elements(data, value, at)
+            items += _elements(data, value, at, end)
     if not end:
         raise MessageError("The message is empty: it has no section at all.")
     if binaries:
@@ -121,14 +128,14 @@ def _rewrite(data: bytes, topic: str | None) -> Admitted:
         kept[VALUE] = _VALUE + codec.compound(0xC0, len(items), b"".join(items))
     elif not kept[VALUE]:
         kept[VALUE] = _VALUE + b"\xa1\x00"
-    if len(elements) > len(FIELDS):
-        raise MessageError(f"The properties have {len(elements)} fields; there are {len(FIELDS)}.")
+    if len(elements) > 2 and elements[2][0] not in _ADDRESSES:
+        raise MessageError(
+            f"The address `to` of the message has the code 0x{elements[2][0]:02x}, which is not a string."
+        )
     address = codec.decode(elements[2]) if len(elements) > 2 else None
     if address is None:
         elements[2:3] = (b"@",) * (2 - len(elements)) + (codec.encode_string(_checked(topic)),)
         kept[PROPERTIES] = b"\x00Ss" + codec.compound(0xC0, len(elements), b"".join(elements))
-    elif type(address) is not str:
-        raise MessageError(f"The address `to` of the message is {short(address)}, which is not a string.")
     elif topic is None:
         topic = topic_of(address)
     topic = _checked(topic)
@@ -152,9 +159,11 @@ def _checked(topic: str | None) -> str:
     return topic
 
 
-def _elements(data: bytes, at: int, end: int) -> list[bytes]:
-    """The encoded elements of the list at ``at``, which ends at ``end``."""
+def _elements(data: bytes, at: int, end: int, most: int) -> list[bytes]:
+    """The encoded elements of the list at ``at``, which ends at ``end``: ``most`` is how many there may be."""
     count, at, stop = list_at(data, at, end)
+    if count > most:
+        raise MessageError(f"The properties have {count} fields; there are {most}.")
     if stop != end or count > stop - at:
         raise MessageError(f"The list that ends at byte {end} claims {count} elements in {stop - at} bytes.")
     elements = []

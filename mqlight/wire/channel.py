@@ -5,11 +5,26 @@ from __future__ import annotations
 from mqlight.wire.engine import Engine
 from mqlight.wire.tcp import Tcp
 
+_TLS = (b"\x15\x03", b"AMQP\x02")
+"""How a server answers that wants TLS: with an alert, or AMQP's header for TLS (AMQP 1.0 section 5.2)."""
+
 
 class Channel:
     """All of it but :meth:`receive`, :meth:`wait_writable` and :meth:`close` is called under its owner's lock."""
 
-    __slots__ = ("_tcp", "answer_by", "close", "engine", "greeted", "receive", "url", "wait_writable")
+    __slots__ = (
+        "_tcp",
+        "abort",
+        "answer_by",
+        "broken",
+        "close",
+        "engine",
+        "greeted_at",
+        "receive",
+        "speaks_tls",
+        "url",
+        "wait_writable",
+    )
 
     def __init__(self, tcp: Tcp, engine: Engine, url: str, answer_by: float) -> None:
         self._tcp = tcp
@@ -17,15 +32,22 @@ class Channel:
         self.url = url
         self.answer_by = answer_by
         """When the server must have answered our open frame."""
-        self.greeted = False
-        """It has."""
+        self.greeted_at: float | None = None
+        """When it has."""
+        self.speaks_tls = False
+        """It answers in TLS, and we did not."""
+        self.broken: OSError | None = None
+        """How :meth:`receive` failed."""
         self.receive = tcp.receive
         self.wait_writable = tcp.wait_writable
         self.close = tcp.close
+        self.abort = tcp.abort
 
     def take(self, data: bytes) -> None:
         """What :meth:`receive` gave: bytes, or none when the peer is gone."""
         if data:
+            if self.greeted_at is None and data.startswith(_TLS):
+                self.speaks_tls = True
             self.engine.receive(data)
         else:
             self.engine.end_of_input()

@@ -28,6 +28,9 @@ from cproton_ffi.lib import (
     pn_delivery_update,
     pn_disposition_condition,
     pn_disposition_is_failed,
+    pn_disposition_set_failed,
+    pn_link_session,
+    pn_session_incoming_bytes,
     pn_transport_pending,
     pn_transport_tick,
 )
@@ -55,7 +58,8 @@ class Engine(Transit):
     """One AMQP connection.
 
     ``handler`` hears of it. Sizes are in bytes, times in seconds on any clock that never goes back.
-    A client authenticates with SASL PLAIN where ``user`` is given, else ANONYMOUS; the server half of SASL is not here.
+    A client authenticates with SASL PLAIN where ``user`` is given, else ANONYMOUS, or EXTERNAL where the server offers
+    it and ``external`` says that a certificate was shown; the server half of SASL is not here.
     ``heartbeat`` is how long the peer may be silent before the connection counts as broken (0: for ever).
     """
 
@@ -71,13 +75,15 @@ class Engine(Transit):
         heartbeat: float = 0.0,
         max_frame_size: int = CHUNK,
         max_message_size: int = 0,
+        max_sessions: int = 32768,
+        external: bool = False,
         properties: dict[str, str] | None = None,
         offered: Iterable[str] = (),
     ) -> None:
         self.max_message_size = max_message_size
         self._handler = handler
-        self._names: set[str] = set()
-        """Of the links that this end attached."""
+        self._names: set[tuple[str, bool]] = set()
+        """Of the links that this end attached, and whether it receives on them."""
         self._greeting: bytes | None = b"" if server else None
         self._connection = Connection()
         self._collector = Collector()
@@ -93,22 +99,24 @@ class Engine(Transit):
             self._transport = Transport(Transport.SERVER)
         else:
             self._transport = Transport()
-            self._log_in(user, password)
+            self._log_in(user, password, external)
         self._transport.max_frame_size = max_frame_size
-        self._transport.channel_max = 32767
+        self._transport.channel_max = max_sessions - 1
         if heartbeat:
             self._transport.idle_timeout = heartbeat
         self._transport.bind(self._connection)
         self._session: Any = None  # the C pointer: see Link.proton
+        self._begun: set[Any] = set()
+        """The sessions that the peer began and did not end."""
         self._t = self._transport._impl
         super().__init__(handler, self._t, self._collector._impl)
 
-    def _log_in(self, user: str | None, password: str | None) -> None:
+    def _log_in(self, user: str | None, password: str | None, external: bool) -> None:
         sasl = self._transport.sasl()
         sasl.allow_insecure_mechs = True
         if user is not None:
             self._connection.user, self._connection.password = user, password or ""
-        sasl.allowed_mechs("ANONYMOUS" if user is None else "PLAIN")
+        sasl.allowed_mechs("PLAIN" if user is not None else "EXTERNAL ANONYMOUS" if external else "ANONYMOUS")
 
     # Bytes
 
@@ -161,6 +169,11 @@ class Engine(Transit):
         """The links that there are, in the order of their attachment."""
         return self._all()
 
+    def unfinished(self) -> int:
+        """Bytes of received messages that have begun and not ended."""
+        sessions = {pn_link_session(link.c) for link in self._all()}
+        return sum(int(pn_session_incoming_bytes(session)) for session in sessions)
+
     def open(self) -> None:
         """Send our open frame."""
         self._connection.open()
@@ -175,23 +188,33 @@ class Engine(Transit):
         """Attach a link to send on. ``target.address`` None asks for an anonymous one (the topic travels in each
         message).
         """
-        link = self._attachable().sender(self._unused(name))
+        link = self._attachable().sender(self._unused(name, False))
         if at_most_once is not None:
             link.snd_settle_mode = ProtonLink.SND_SETTLED if at_most_once else ProtonLink.SND_UNSETTLED
         return self._attach(link, Terminus(name), target)
 
     def attach_receiver(self, name: str, source: Terminus, *, at_most_once: bool) -> Link:
         """Attach a link to receive on; source and target are alike, as MQ Light clients do (wire contract 1.3)."""
-        link = self._attachable().receiver(self._unused(name))
+        link = self._attachable().receiver(self._unused(name, True))
         link.snd_settle_mode = ProtonLink.SND_SETTLED if at_most_once else ProtonLink.SND_UNSETTLED
         return self._attach(link, source, source)
 
-    def _unused(self, name: str) -> str:
+    def attach_pair(self, name: str, address: str) -> tuple[Link, Link]:
+        """Attach a link to send requests on and one of the same name for their answers (Link Pair 1.0)."""
+        node = Terminus(address)
+        session = self._attachable()
+        pair = session.sender(self._unused(name, False)), session.receiver(self._unused(name, True))
+        for link in pair:
+            link.snd_settle_mode = ProtonLink.SND_SETTLED
+            link.properties = {symbol("paired"): True}
+        return self._attach(pair[0], node, node), self._attach(pair[1], node, node)
+
+    def _unused(self, name: str, receiver: bool) -> str:
         """``name``, or one made of it while a link of that name is there: Proton's peers close the connection for that
         (section 2.6.1).
         """
         free, number = name, 1
-        while free in self._names:
+        while (free, receiver) in self._names:
             number += 1
             free = f"{name}~{number}"
         return free
@@ -209,7 +232,7 @@ class Engine(Transit):
         fill(link.target, target)
         attached = Link(self, link, local=True)
         self._add(attached)
-        self._names.add(attached.name)
+        self._names.add((attached.name, attached.receiver))
         link.open()
         return attached
 
@@ -224,6 +247,9 @@ class Engine(Transit):
             except GarbledError as error:
                 self._garbled(error)
         # The event is gone with this call: it must not outlive its pop.
+
+    def _wrong_way(self) -> None:
+        self._garbled(_WRONG_WAY)
 
     def _too_large(self, link: Link, handle: Handle) -> None:
         reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
@@ -243,10 +269,14 @@ class Engine(Transit):
             return Outcome.MODIFIED, None
         return Outcome.RELEASED, None
 
-    def _explain(self, handle: Handle, condition: Condition) -> None:
-        error = pn_disposition_condition(pn_delivery_local(delivery_of(handle)))
-        pn_condition_set_name(error, condition.name.encode())
-        pn_condition_set_description(error, condition.description.encode())
+    def _explain(self, handle: Handle, outcome: Outcome, condition: Condition | None) -> None:
+        disposition = pn_delivery_local(delivery_of(handle))
+        if condition is not None:
+            error = pn_disposition_condition(disposition)
+            pn_condition_set_name(error, condition.name.encode())
+            pn_condition_set_description(error, condition.description.encode())
+        if outcome == Outcome.MODIFIED:
+            pn_disposition_set_failed(disposition, True)
 
     # Rare events
 
@@ -269,15 +299,24 @@ class Engine(Transit):
         )
 
     def _session_opened(self, event: Any) -> None:
-        if event.session.state & event.session.LOCAL_UNINIT:
-            event.session.open()
+        session = event.session
+        if session._impl in self._begun or session.state & session.LOCAL_CLOSED:
+            # Proton would find it by both channels, also when it has been freed, and free it twice.
+            raise GarbledError("a session began twice")
+        if len(self._begun) > self._transport.channel_max:  # Proton does not mind a channel that is in use
+            raise GarbledError("more sessions began than there are channels")
+        self._begun.add(session._impl)
+        if session.state & session.LOCAL_UNINIT:
+            session.open()
 
     def _session_closed(self, event: Any) -> None:
         session = event.session
+        self._begun.discard(session._impl)
         if self._session is not None and self._session == session._impl:
             self._session = None  # first: whoever hears that a link is gone may attach it again, on a new session
+        condition = decoded(lambda: _condition(session.remote_condition))
         for link in [link for link in self._all() if link.proton.session == session]:
-            self._drop(link, closed=False, condition=None)
+            self._drop(link, closed=False, condition=condition)
         session.close()
         session.free()
 
@@ -309,7 +348,7 @@ class Engine(Transit):
             self._handler.on_detach(link, closed, condition)
         self._remove(link)
         if link.local:
-            self._names.discard(link.name)
+            self._names.discard((link.name, link.receiver))
         link.unsettled.clear()
         for handle in link.held:  # Proton settles them without a state, which MQ Light peers would take for accepted
             pn_delivery_update(delivery_of(handle), Outcome.RELEASED.value)
@@ -334,6 +373,7 @@ class Engine(Transit):
             self._handler.on_close(condition)
 
 
+_WRONG_WAY = GarbledError("a message came over a link that this end sends on")
 _wrap_session: Any = Session.wrap
 _RARE = {
     Event.CONNECTION_REMOTE_OPEN: Engine._opened,

@@ -14,6 +14,7 @@ from proton import Condition as ProtonCondition
 from proton import Link as ProtonLink
 from proton import Terminus as ProtonTerminus
 
+from mqlight.wire.reading import short
 from mqlight.wire.terms import Condition, Terminus
 from mqlight.wire.transit import Way
 
@@ -41,7 +42,7 @@ def decoded(read: Callable[[], Value]) -> Value:
 class Link(Way):
     """One end of an AMQP link. ``context`` is its owner's to use."""
 
-    __slots__ = ("engine", "local", "name", "refused", "source", "target")
+    __slots__ = ("engine", "local", "name", "peer_max_message_size", "refused", "source", "target")
 
     def __init__(self, engine: Engine, link: ProtonLink, local: bool) -> None:
         super().__init__(link._impl, link.is_receiver, engine.max_message_size)
@@ -49,6 +50,8 @@ class Link(Way):
         self.name: str = decoded(lambda: link.name) or ""
         self.local = local
         self.refused = False
+        self.peer_max_message_size = 0
+        """The most bytes that the peer takes in one message, 0 when it did not say."""
         self.source = self.target = Terminus(None)
         """What the peer says they are."""
 
@@ -59,10 +62,16 @@ class Link(Way):
         """
         return _wrap(self.c)
 
+    @property
+    def session(self) -> Any:
+        """What tells the link's session from others of the connection."""
+        return self.proton.session._impl
+
     def attached(self) -> None:
         """The peer's attach is here. Raises GarbledError."""
         self.source = decoded(lambda: terminus_of(self.proton.remote_source))
         self.target = decoded(lambda: terminus_of(self.proton.remote_target))
+        self.peer_max_message_size = self.proton.remote_max_message_size
 
     @property
     def settles_at_once(self) -> bool:
@@ -130,6 +139,7 @@ def _echo(terminus: ProtonTerminus, remote: ProtonTerminus, understood: Terminus
     """Not by Proton's copy: that of a capability or filter which cannot be encoded again crashes the process."""
     fill(terminus, understood)
     terminus.type = remote.type
+    terminus.dynamic = understood.dynamic
     terminus.durability = remote.durability
     terminus.expiry_policy = remote.expiry_policy
     terminus.timeout = remote.timeout
@@ -143,6 +153,9 @@ def fill(terminus: ProtonTerminus, wanted: Terminus) -> None:
     if wanted.timeout:
         terminus.expiry_policy = ProtonTerminus.EXPIRE_WITH_LINK
         terminus.timeout = wanted.timeout
+    if wanted.durable:
+        terminus.durability = ProtonTerminus.DELIVERIES
+        terminus.expiry_policy = ProtonTerminus.EXPIRE_NEVER
     if wanted.capabilities:
         data = terminus.capabilities
         data.put_array(False, Data.SYMBOL)
@@ -158,11 +171,14 @@ def _first(data: Data) -> object:
 
 
 def symbols(value: object) -> tuple[str, ...]:
-    """A symbol, or an array or list of them, as the specification allows for "multiple" fields (section 1.4)."""
+    """A symbol, or an array or list of them, as the specification allows for "multiple" fields (section 1.4).
+
+    Raises ValueError for what could not be sent back as one.
+    """
     if value is None:
         return ()
-    if isinstance(value, Array):
-        value = list(value.elements)
-    if isinstance(value, (list, tuple)):
-        return tuple(str(item) for item in value)
-    return (str(value),)
+    items = value.elements if isinstance(value, Array) else value if isinstance(value, (list, tuple)) else (value,)
+    for item in items:
+        if not isinstance(item, str) or not item.isascii():
+            raise ValueError(f"{short(item)} stands where a symbol is due")
+    return tuple(str(item) for item in items)

@@ -19,7 +19,7 @@ import msgspec
 from mqlight.wire import codec
 from mqlight.wire.admission import Admitted, admit
 from mqlight.wire.codec import BINARY8, STRING8, CodecError, Symbol, Timestamp, Uint, Ulong
-from mqlight.wire.reading import short
+from mqlight.wire.reading import Reader, short
 from mqlight.wire.sections import (
     ANNOTATIONS,
     DATA,
@@ -45,6 +45,7 @@ from mqlight.wire.sections import (
     read_section,
     topic_of,
 )
+from mqlight.wire.usual import is_first_delivery
 
 __all__ = ["Admitted", "Message", "MessageError", "admit", "decode", "encode", "header", "topic_of"]
 
@@ -217,6 +218,19 @@ def _application_properties(items: dict[str, Any]) -> bytes:
     return b"\x00St" + codec.encode(items)
 
 
+def delivery_count(data: bytes) -> int:
+    """How often the message was given out in vain before, by its header; 0 where it does not say."""
+    if is_first_delivery(data):
+        return 0
+    try:
+        number, at = descriptor_of(data, 0, len(data))
+        if number != HEADER:
+            return 0
+        return int(read_section(Reader(data), number, at, len(data))[0].get("delivery_count", 0))
+    except (IndexError, ValueError):
+        return 0
+
+
 def decode(data: bytes) -> Message:
     """The message that ``data`` holds. Raises MessageError when it is not exactly one well-formed message."""
     if type(data) is not bytes:
@@ -225,6 +239,7 @@ def decode(data: bytes) -> Message:
     others: dict[str, Any] = {}
     body: Any = None
     ttl: int | None = None
+    reader: Reader | None = None
     at, last, end = 0, 0, len(data)
     try:
         if data.startswith(TTL_HEADER) and data[14:16] == TTL_HEADER_END:
@@ -258,7 +273,8 @@ def decode(data: bytes) -> Message:
                     raise MessageError(f"The message ends inside its body: it has {end} bytes of {at}.")
                 body = data[start:at].decode() if code & 1 else data[start:at]
             else:
-                value, at = read_section(data, number, at, end)
+                reader = reader or Reader(data)
+                value, at = read_section(reader, number, at, end)
                 if number == DATA or number == SEQUENCE:
                     others.setdefault("body", []).append(value)
                 elif number == HEADER:

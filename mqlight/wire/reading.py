@@ -43,9 +43,14 @@ MAX_ZERO_WIDTH = 65_536
 """How many array elements that take no bytes (null, say) one decode may bring forth."""
 
 
+ODD_KEYS = 1024
+"""How many keys of maps may be UUIDs in one decode. Others whose hash a stranger can choose (lists, arrays, described
+values) count as 16: keys of one hash take time that grows with the square of their number."""
+
+
 def decode(data: bytes) -> Any:
     """The one value that ``data`` encodes. Raises CodecError when it is not exactly one well-formed AMQP value."""
-    value, at = read(bytes(data), 0, len(data))
+    value, at = Reader(bytes(data)).read(0, len(data))
     if at != len(data):
         raise CodecError(f"{len(data) - at} bytes follow the value, where the data should end.")
     return value
@@ -53,7 +58,7 @@ def decode(data: bytes) -> Any:
 
 def read(data: bytes, at: int, end: int) -> tuple[Any, int]:
     """Decode the value that starts at offset ``at`` and lies wholly before ``end``: it, and the offset behind it."""
-    return _Reader(data).value(at, end, 0)
+    return Reader(data).read(at, end)
 
 
 def skip(data: bytes, at: int, end: int) -> int:
@@ -175,14 +180,21 @@ _DECODERS: dict[int, Callable[[bytes], Any]] = {
 }
 
 
-class _Reader:
-    """One decode: the data, and how many zero-width array elements it may still bring forth."""
+class Reader:
+    """One decode of one or more values: the data, how many zero-width array elements it may still bring forth, and how
+    many keys of maps that are neither text nor numbers.
+    """
 
-    __slots__ = ("allowance", "data")
+    __slots__ = ("allowance", "data", "keys")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.allowance = MAX_ZERO_WIDTH
+        self.keys = ODD_KEYS
+
+    def read(self, at: int, end: int) -> tuple[Any, int]:
+        """As :func:`read`."""
+        return self.value(at, end, 0)
 
     def value(self, at: int, end: int, depth: int) -> tuple[Any, int]:
         if at >= end:
@@ -239,8 +251,13 @@ class _Reader:
         items: dict[Any, Any] = {}
         for _ in range(count // 2):
             key, at = self.value(at, end, depth)
-            if type(key) is not str:
+            if type(key) in _ODD:
+                self.keys -= _ODD[type(key)]
+                if self.keys < 0:
+                    raise CodecError(f"There are too many keys such as {short(key)}: UUIDs, lists, described values.")
                 key = _hashable(key)
+            elif type(key) is dict:
+                raise CodecError("A map is the key of a map, which Python cannot hold.")
             if key in items:
                 raise CodecError(f"The map that ends at byte {end} has the key {short(key)} twice.")
             items[key], at = self.value(at, end, depth)
@@ -269,6 +286,9 @@ class _Reader:
             item, at = self.payload(code, at, end, depth)
             items.append(item)
         return Array(_KINDS[code], tuple(items), descriptor), at
+
+
+_ODD = {UUID: 1, list: 16, Array: 16, Described: 16}
 
 
 def _hashable(value: Any) -> Any:

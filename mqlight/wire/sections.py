@@ -13,7 +13,7 @@ from uuid import UUID
 
 from mqlight.wire import codec
 from mqlight.wire.codec import CodecError, Symbol, Timestamp, Ubyte, Uint, Ulong
-from mqlight.wire.reading import short
+from mqlight.wire.reading import Reader, short
 
 
 class MessageError(ValueError):
@@ -76,6 +76,9 @@ KEYWORDS = {
 PLAIN_HEADER = bytes.fromhex("005370c00705425004404243")
 TTL_HEADER = bytes.fromhex("005370c00b0542500470")  # and 4 bytes of ttl, and:
 TTL_HEADER_END = bytes.fromhex("4243")
+
+MOST_DESCRIPTOR = MOST_HEADER = 64
+"""Bytes: more than any encoding of them has. Strangers' bytes are not decoded, slowly, only to be refused."""
 
 _SERVICE = re.compile("^amqps?://[^/]*/")
 
@@ -160,10 +163,13 @@ def _field(name: str, kind: tuple[type, ...], value: Any) -> Any:
     raise MessageError(f"The field {name} holds {short(value)}, which is not of its type.")
 
 
-def read_section(data: bytes, number: int, at: int, end: int) -> tuple[Any, int]:
-    """What a section other than properties and amqp-value holds; a header as a dict of its fields."""
-    check_shape(data, number, at)
-    value, at = codec.read(data, at, end)
+def read_section(reader: Reader, number: int, at: int, end: int) -> tuple[Any, int]:
+    """What a section other than properties and amqp-value holds; a header as a dict of its fields.
+
+    All sections of a message have one ``reader``, whose allowances hold for the whole.
+    """
+    check_shape(reader.data, number, at)
+    value, at = reader.read(at, end)
     if number == HEADER:
         if len(value) > len(HEADER_FIELDS):
             raise MessageError(f"The header has {len(value)} fields; there are {len(HEADER_FIELDS)}.")
@@ -193,6 +199,8 @@ def descriptor_of(data: bytes, at: int, end: int) -> tuple[int, int]:
     """The number of the section that starts at ``at``, and where its value starts. Any encoding of the descriptor."""
     if data[at] != 0:
         raise MessageError(f"Byte {at} is 0x{data[at]:02x} where a section should start with 0x00.")
+    if (size := codec.skip(data, at + 1, end) - at - 1) > MOST_DESCRIPTOR:
+        raise MessageError(f"The section at byte {at} has a descriptor of {size} bytes, which is none of a message.")
     descriptor, behind = codec.read(data, at + 1, end)
     number = 0
     if isinstance(descriptor, Ulong):

@@ -8,12 +8,15 @@ from __future__ import annotations
 import selectors
 import socket
 import ssl
+import struct
 import threading
 
 from mqlight.wire.engine import READ
 from mqlight.wire.transit import CHUNK
 
 _FOR_EVER = 3600.0
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends a reset, and drops what was not sent."""
 
 
 class Tcp:
@@ -88,12 +91,23 @@ class Tcp:
 
         That thread also closes the descriptor: its number must not be used again while somebody waits on it.
         """
+        self._close(socket.SHUT_RDWR)
+
+    def abort(self) -> None:
+        """The same without a goodbye, for a peer that is silent: what it has not got yet must not arrive later, in the
+        midst of what the next connection says.
+        """
+        self._close(socket.SHUT_RD)
+
+    def _close(self, how: int) -> None:
         with self._guard:
             if self._closed:
                 return
             self._closed = True
             try:
-                self._sock.shutdown(socket.SHUT_RDWR)
+                if how == socket.SHUT_RD:
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self._sock.shutdown(how)
             except OSError:
                 pass  # the peer was quicker
             self._out.close()
@@ -126,7 +140,17 @@ class _Tls:
                 if not data:
                     raise ConnectionError("the server closed the socket during the TLS handshake") from None
                 self._incoming.write(data)
+            except ssl.SSLError:
+                self._tell(sock)
+                raise
         sock.sendall(self._outgoing.read())
+
+    def _tell(self, sock: socket.socket) -> None:
+        """Send the alert, if there is one: the server's log can then say what was wrong."""
+        try:
+            sock.sendall(self._outgoing.read())
+        except OSError:
+            pass
 
     def decrypt(self, data: bytes) -> bytes:
         with self._lock:

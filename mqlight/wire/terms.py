@@ -37,7 +37,10 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Terminus:
-    """A source or target (sections 3.5.3, 3.5.4). ``timeout`` is in seconds; an ``address`` of None is a null one."""
+    """A source or target (sections 3.5.3, 3.5.4). ``timeout`` is in seconds; an ``address`` of None is a null one.
+
+    ``durable`` asks that it outlive its link, with what it holds, until it is detached for good.
+    """
 
     address: str | None
     timeout: int = 0
@@ -45,6 +48,7 @@ class Terminus:
     coordinator: bool = False
     """It takes transactions, not messages (section 4.5.1)."""
     capabilities: tuple[str, ...] = ()
+    durable: bool = False
 
 
 @dataclass(frozen=True)

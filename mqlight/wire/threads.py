@@ -3,7 +3,8 @@
 The rules of this file:
 
 * Exactly one thread at a time has the reading role. It takes bytes from the socket, and between two reads it runs the
-  functions that those bytes gave rise to.
+  functions that those bytes gave rise to. The role is taken from a thread only while that runs a function, and each
+  change of it is a new epoch: a thread that comes late says so by the old one, and is not heard.
 * A function that runs for longer than ``PATIENCE`` loses its thread the reading role: another thread takes it over, so
   heartbeats go on while user code sleeps. A lane whose functions take longer than ``QUICK`` on average is given threads
   of its own at once.
@@ -70,11 +71,12 @@ class Lane:
             return True
         return False
 
-    def run(self, reader: Crew | None = None) -> None:
-        """Run what waits, on a claimed place; then give the place back. ``reader`` is set on the reading thread."""
+    def run(self, epoch: int | None = None) -> None:
+        """Run what waits, on a claimed place; then give the place back. ``epoch`` is the reading thread's."""
         waiting = self._waiting
         crew = self._crew
         began = monotonic()
+        told = float("-inf")
         while True:
             try:
                 function, args = waiting.popleft()
@@ -84,8 +86,10 @@ class Lane:
                         self._running -= 1
                         return
                 continue
-            if reader is not None:
-                reader.busy_since = began
+            if epoch is not None and began - told > QUICK:  # quick ones are not worth telling of each
+                told = began
+                if not crew.begins(epoch, began):
+                    epoch = None
             try:
                 function(*args)
             except SystemExit as error:
@@ -96,7 +100,7 @@ class Lane:
             ended = monotonic()
             self.mean += (ended - began - self.mean) / 8
             began = ended
-            if reader is not None and (self.mean > QUICK or not reader.is_reader()):
+            if epoch is not None and (self.mean > QUICK or not crew.keeps_reading(epoch)):
                 with crew.lock:
                     self._running -= 1
                 crew.help(self)
@@ -166,6 +170,9 @@ class Crew:
                 self.help(lane)
                 continue
             with self.lock:
+                if self._epoch != epoch:
+                    self._help(lane)
+                    return False
                 claimed = lane.claim()
                 if claimed:
                     self.busy_since = monotonic()
@@ -173,7 +180,7 @@ class Crew:
             if claimed:
                 if self.clock_sleeps:
                     self.wake_clock()
-                lane.run(self)
+                lane.run(epoch)
                 with self.lock:
                     if self._epoch != epoch:
                         return False
@@ -181,6 +188,14 @@ class Crew:
 
     def keeps_reading(self, epoch: int) -> bool:
         return self._epoch == epoch
+
+    def begins(self, epoch: int, now: float) -> bool:
+        """The reading thread begins another function; False when it has lost the role, maybe this moment."""
+        with self.lock:
+            if self._epoch != epoch:
+                return False
+            self.busy_since = now
+            return True
 
     def look_after(self, now: float) -> bool:
         """Called by the clock: take the reading role from a thread that is busy for too long. False when nothing is

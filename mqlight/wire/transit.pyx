@@ -59,6 +59,8 @@ cdef State remote_state = <State>at("pn_delivery_remote_state")
 cdef Update delivery_update = <Update>at("pn_delivery_update")
 cdef Order delivery_settle = <Order>at("pn_delivery_settle")
 cdef Test link_advance = <Test>at("pn_link_advance")
+cdef Getter link_current = <Getter>at("pn_link_current")
+cdef Test link_is_sender = <Test>at("pn_link_is_sender")
 cdef Number link_credit = <Number>at("pn_link_credit")
 cdef Credit link_flow = <Credit>at("pn_link_flow")
 cdef Transfer link_recv = <Transfer>at("pn_link_recv")
@@ -117,8 +119,8 @@ cdef class Way:
 
     @property
     def credit(self) -> int:
-        """How many messages the sending end may still send."""
-        return 0 if self.closed else link_credit(self.link)
+        """How many messages the sending end may still send; 0 as well where the peer takes back what is used."""
+        return 0 if self.closed else max(0, link_credit(self.link))
 
     def flow(self, int credit) -> None:
         """Grant ``credit`` more messages to the peer."""
@@ -224,6 +226,10 @@ cdef class Transit:
         cdef Tag tag
         tag.size, tag.start = sizeof(self.number), <const char *>&self.number
         cdef void *delivery = new_delivery(link.link, tag)
+        if link_current(link.link) != delivery:  # see _wrong_way(): dispatch is about to find it
+            if not settled:
+                link.unsettled[<uintptr_t>delivery] = token
+            return
         link_send(link.link, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
         link_advance(link.link)
         if settled:
@@ -232,16 +238,17 @@ cdef class Transit:
             link.unsettled[<uintptr_t>delivery] = token
 
     def settle(self, Way link not None, handle: int, outcome: object, condition: object = None) -> bool:
-        """Settle a received delivery. False when its link is gone, and the peer will deliver it again, or when it was
-        settled before.
+        """Settle a received delivery; MODIFIED says that the attempt failed. False when its link is gone, and the peer
+        will deliver it again, or when it was settled before.
         """
         if link.closed or handle not in link.held:
             return False
         link.held.remove(handle)
-        if condition is not None:
-            self._explain(handle, condition)
+        cdef uint64_t state = outcome
+        if condition is not None or state == MODIFIED:
+            self._explain(handle, outcome, condition)
         cdef void *delivery = <void *><uintptr_t>handle
-        delivery_update(delivery, outcome)
+        delivery_update(delivery, state)
         delivery_settle(delivery)
         return True
 
@@ -265,6 +272,8 @@ cdef class Transit:
                 elif link.receiver:
                     if delivery_readable(delivery):
                         self._received(link, delivery)
+                elif link_current(link.link) == delivery:
+                    self._wrong_way()
                 elif delivery_updated(delivery):
                     self._updated(link, delivery)
             elif kind == LINK_FLOW:
@@ -285,7 +294,12 @@ cdef class Transit:
         """What still comes over a link that is no more: memory stays bounded however long its sender goes on."""
         cdef char waste[4096]
         cdef void *link = delivery_link(delivery)
-        if delivery_readable(delivery):
+        if link == NULL:
+            return 0
+        if link_is_sender(link):
+            if link_current(link) == delivery:
+                self._wrong_way()
+        elif delivery_readable(delivery):
             while link_recv(link, waste, sizeof(waste)) > 0:
                 pass
             if not delivery_partial(delivery):
@@ -345,11 +359,18 @@ cdef class Transit:
     def _happened(self) -> None:
         raise NotImplementedError
 
+    def _wrong_way(self) -> None:
+        """A message came over a link that this end sends on: it is the link's current delivery, which one of ours never
+        is when it is heard of. Proton takes it for ours, and corrupts its memory when it is settled, sent on, or freed
+        with its link: nothing may happen on that connection any more.
+        """
+        raise NotImplementedError
+
     def _too_large(self, link: Way, handle: int) -> None:
         raise NotImplementedError
 
     def _outcome(self, handle: int, state: int) -> tuple:
         raise NotImplementedError
 
-    def _explain(self, handle: int, condition: object) -> None:
+    def _explain(self, handle: int, outcome: object, condition: object) -> None:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 """The usual form of a message, compiled: nearly every message has it, and what has not goes the long way.
 
 It is a header that says nothing or a time to live, or none; properties in their short form; and a string or binary as
-amqp-value (AMQP 1.0 section 3.2). The functions here do what :mod:`mqlight.wire.message` and
+amqp-value (AMQP 1.0 section 3.2). What RabbitMQ gives out is read as well: it fills in the header and adds annotations. The functions here do what :mod:`mqlight.wire.message` and
 :mod:`mqlight.wire.admission` do for it, byte for byte, at a fraction of the cost. Bytes come from strangers: no
 function looks beyond their end, and each returns None for what it does not know.
 """
@@ -127,6 +127,58 @@ cdef Py_ssize_t skip_header(const uint8_t *data, Py_ssize_t size, int64_t *ttl) 
     return 0
 
 
+cdef inline bint is_boolean(uint8_t code) noexcept:
+    return code == 0x41 or code == 0x42 or code == NULL_VALUE
+
+
+cdef Py_ssize_t skip_first_header(const uint8_t *data, Py_ssize_t size) noexcept:
+    """Where the sections behind a header of all five fields begin, if it is of a message that was never given out in
+    vain; else 0.
+    """
+    cdef Py_ssize_t stop, at = 7
+    if size < 11 or data[0] != 0 or data[1] != 0x53 or data[2] != 0x70 or data[3] != 0xc0 or data[5] != 5:
+        return 0
+    stop = 5 + data[4]
+    if stop > size or stop < 11 or not is_boolean(data[6]):
+        return 0
+    if data[at] == 0x50:  # a priority
+        at += 2
+    elif data[at] == NULL_VALUE:
+        at += 1
+    else:
+        return 0
+    if data[at] == 0x70:  # a time to live
+        at += 5
+    elif data[at] == NULL_VALUE:
+        at += 1
+    else:
+        return 0
+    return stop if at + 2 == stop and is_boolean(data[at]) and data[at + 1] == 0x43 else 0
+
+
+cdef Py_ssize_t skip_annotations(const uint8_t *data, Py_ssize_t size, Py_ssize_t at) noexcept:
+    """Where the section behind the message-annotations at ``at`` begins, if they are short symbols and strings; else
+    ``at``.
+    """
+    cdef Py_ssize_t stop, place
+    cdef int item
+    if at + 6 > size or data[at] != 0 or data[at + 1] != 0x53 or data[at + 2] != 0x72 or data[at + 3] != 0xc1:
+        return at
+    stop, place = at + 5 + data[at + 4], at + 6
+    if stop > size or data[at + 5] & 1:
+        return at
+    for item in range(data[at + 5]):
+        if place + 2 > stop or data[place] != (STRING8 if item & 1 else 0xa3):
+            return at
+        place += 2 + data[place + 1]
+    return stop if place == stop else at
+
+
+def is_first_delivery(bytes data not None) -> bool:
+    """Whether a message begins with a header of the usual length that says it was never given out in vain."""
+    return skip_first_header(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) > 0
+
+
 cdef Py_ssize_t body_at(const uint8_t *data, Py_ssize_t size, Py_ssize_t at) noexcept:
     """Where the content of the amqp-value at ``at`` begins, if it is one string or binary that ends the message; else
     -1.
@@ -156,11 +208,10 @@ cdef inline bint has_short_properties(const uint8_t *data, Py_ssize_t size, Py_s
 
 
 def text_body(bytes data not None) -> bytes | None:
-    """The UTF-8 of the body of a message of the usual form whose body is a string."""
+    """The UTF-8 of the body of a message of the usual form, or of RabbitMQ's, whose body is a string."""
     cdef const uint8_t *raw = <const uint8_t *>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at, start
-    cdef int64_t ttl
-    at = skip_header(raw, size, &ttl)
+    at = skip_annotations(raw, size, skip_first_header(raw, size))
     if has_short_properties(raw, size, at):
         at += 5 + raw[at + 4]
     start = body_at(raw, size, at)

@@ -20,6 +20,7 @@ from macaque.envelope import (
     encode_reply,
     encode_request,
 )
+from mqlight.wire.codec import Symbol
 from mqlight.wire.message import Message, decode, encode
 
 JSON = st.recursive(
@@ -104,6 +105,8 @@ def test_data_that_holds_itself_is_a_type_error() -> None:
         ('{"word": "one"}', {"word": "one"}),
         (b'{"word": "one"}', {"word": "one"}),
         ("one", "one"),
+        (Symbol("one"), "one"),
+        (Symbol('{"word": "one"}'), {"word": "one"}),
         (b"\xff\x00", b"\xff\x00"),
         ({"word": "one"}, {"word": "one"}),
         ([1, 2], [1, 2]),

@@ -280,45 +280,6 @@ def test_a_reply_that_nobody_waits_for_is_a_warning_and_its_request_is_done(
     assert seen == [1]
 
 
-# Shares
-
-
-def test_members_of_a_share_divide_the_requests_and_others_get_them_all(server: Server, client: macaque.Client) -> None:
-    seen: dict[str, list[int]] = {"first": [], "second": [], "log": []}
-    apps = [macaque.Server(broker=server.url) for _ in range(3)]
-    for app, name, share in zip(apps, seen, ("workers", "workers", None), strict=True):
-        app.service("work", share_id=share, credit=1)(seen[name].append)
-    with apps[0], apps[1], apps[2]:
-        for call in [client.call("work", number) for number in range(100)]:
-            call.result()
-        wait_until(lambda: len(seen["log"]) == 100)
-    assert sorted(seen["first"] + seen["second"]) == list(range(100))
-    assert seen["first"] and seen["second"]
-
-
-def test_requests_wait_for_a_shared_service_that_is_offline(server: Server, client: macaque.Client) -> None:
-    def worker() -> macaque.Server:
-        app = macaque.Server(broker=server.url)
-        app.service("work", share_id="workers")(lambda data: data + 1)
-        return app
-
-    with worker():
-        assert client.call("work", 1).result() == 2
-    call = client.call("work", 2)
-    with pytest.raises(TimeoutError):
-        call.result(0.2)
-    with worker():
-        assert call.result() == 3
-
-
-def test_a_service_that_is_not_shared_leaves_nothing_behind(app: macaque.Server, client: macaque.Client) -> None:
-    app.service("work")(lambda data: data)
-    with app:
-        assert client.call("work", 1).result() == 1
-    with pytest.raises(macaque.NoResponders):
-        client.call("work", 1).result()
-
-
 WORKER = """
 import macaque, os, sys
 app = macaque.Server()
@@ -329,30 +290,6 @@ def work(data):
     return 1 / 0 if data == "fail" else os.getpid()
 app.run(debug=True)
 """
-
-
-def test_a_killed_worker_loses_no_request(server: Server, spawn: Any, client: macaque.Client) -> None:
-    env = {"MACAQUE_BROKER": server.url}
-    first = spawn(["-c", WORKER], ready="serves work", env=env)
-    assert client.call("work", "hello").result() == first.pid
-    second = spawn(["-c", WORKER], ready="serves work", env=env)
-    calls = [client.call("work", number) for number in range(500)]
-    first.kill()
-    answers = [call.result() for call in calls]
-    assert second.pid in answers
-    assert set(answers) <= {first.pid, second.pid}
-
-
-def test_a_request_that_kills_its_worker_goes_to_the_next_one(server: Server, spawn: Any) -> None:
-    env = {"MACAQUE_BROKER": server.url}
-    with macaque.Client(broker=server.url, timeout=10.0) as client:
-        worker = spawn(["-c", WORKER], ready="serves work", env=env)
-        call = client.call("work", "die")
-        assert worker.wait() == -signal.SIGKILL
-        heir = macaque.Server(broker=server.url)
-        heir.service("work", share_id="workers")(lambda data: f"not for me: {data}")
-        with heir:
-            assert call.result() == "not for me: die"
 
 
 # Life
@@ -439,27 +376,6 @@ def test_connect_says_at_once_that_there_is_no_broker() -> None:
             app.connect()
         app.close()
     assert raised.value.url == url
-
-
-def test_a_server_that_is_replaced_by_its_own_client_id_stops(server: Server) -> None:
-    first, second = (macaque.Server(broker=server.url, cid="twin") for _ in range(2))
-    for app in first, second:
-        app.service("echo")(lambda data: data)
-    ended: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            first.run()
-        except macaque.ConnectionLost as error:
-            ended.append(error)
-
-    running = threading.Thread(target=run)
-    running.start()
-    first.connect()
-    with second:
-        running.join(10.0)
-        assert not running.is_alive()
-    assert "client's id" in str(ended[0])
 
 
 def test_debug_sends_the_traceback_to_the_caller(server: Server, spawn: Any, client: macaque.Client) -> None:

@@ -105,3 +105,32 @@ def test_what_is_no_function_is_refused() -> None:
 @pytest.mark.parametrize("function", [len, str, lambda data, more=1: data, lambda *data: data, echo.__call__])
 def test_anything_that_can_be_called_with_one_argument_is_a_function(function: Any) -> None:
     assert Registry().add("words", None, 5, function).function is function
+
+
+@pytest.mark.parametrize(
+    "options, kind, said",
+    [
+        ({"max_deliveries": 0}, ValueError, "max_deliveries 0 is not between 1"),
+        ({"max_deliveries": "5"}, TypeError, "max_deliveries '5' is not an int"),
+        ({"ttl": -1}, ValueError, "ttl -1 is not between 0"),
+        ({"ttl": 31 * 86400}, ValueError, "ttl 2678400 is not between"),
+        ({"ttl": 1.5}, TypeError, "ttl 1.5 is not an int"),
+        ({"idempotent_for": 0}, ValueError, "idempotent_for=0 is not between"),
+        ({"idempotent_for": "60"}, TypeError, "idempotent_for='60' is not a number"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        Registry().add("work", "w", 5, echo, **options)
+
+
+@pytest.mark.parametrize("share, ttl, kept", [("w", None, 86400), (None, None, 0), ("w", 0, 0), (None, 60, 60)])
+def test_a_shared_service_is_kept_for_a_day_unless_told_otherwise(
+    share: str | None, ttl: int | None, kept: int
+) -> None:
+    assert Registry().add("work", share, 5, echo, ttl=ttl).ttl == kept
+
+
+def test_an_endpoint_whose_dead_letters_would_have_no_topic_is_refused() -> None:
+    with pytest.raises(ValueError, match="limit"):
+        Registry().add("x" * 10_230, None, 5, echo)

@@ -258,6 +258,17 @@ def test_a_share_gives_each_message_to_one_member_and_a_private_subscriber_gets_
     assert sorted(got) == list(range(10))
 
 
+@pytest.mark.parametrize("credit", [0, 1, 2**31, 2**32 - 1])
+def test_every_credit_that_can_be_asked_for_is_given(client, credit):
+    one = client()
+    messages = subscribe(one, "t", qos=1, credit=credit)
+    send(one, "t", "x", qos=1)
+    if credit:
+        assert messages.data(1) == ["x"]
+    else:
+        assert messages.nothing()
+
+
 def test_functions_are_called_one_at_a_time_and_in_order(client):
     one, seen, running = client(), Told(), []
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from mqlight.connection import Connection, State
+from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SecurityError
+from mqlight.payload import pack
 from mqlight.server.sasl import Sasl
 from mqlight.service import Service
+from mqlight.wire.message import Message, delivery_count, encode
+from mqlight.wire.terms import Outcome
+from processes import Server, wait_until
+from wire.pair import End
 
 
 @contextmanager
@@ -73,6 +80,51 @@ def test_a_server_that_hangs_up_is_tried_again() -> None:
         assert connection.state is State.STOPPED
 
 
+def greet_and_hang_up(sock: socket.socket) -> None:
+    end = End(server=True)
+    while not end.all("open"):
+        end.receive(sock.recv(4096))
+        while data := end.output():
+            sock.sendall(data)
+            end.sent(len(data))
+
+
+def test_a_server_that_greets_and_hangs_up_is_not_tried_without_pause() -> None:
+    tried: list[float] = []
+
+    def answer(sock: socket.socket) -> None:
+        tried.append(time.monotonic())
+        greet_and_hang_up(sock)
+
+    with scripted(answer) as url:
+        connection = Connection(Service.of(url), "c")
+        connection.start()
+        wait_until(lambda: len(tried) > 1 and time.monotonic() > tried[0] + 2.0)
+        connection.stop()
+    assert len(tried) < 20  # with pauses as after a success it would be 40
+
+
+def test_a_fault_in_what_is_called_for_a_message_ends_the_connection_and_not_the_client(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(Service.of(server.url), "c")
+    got: list[bytes] = []
+
+    def on_delivery(delivery: Delivery) -> None:
+        got.append(delivery.message)
+        if len(got) == 1:
+            raise RuntimeError("a bug")
+        delivery.accept()
+
+    connection.subscribe("t", "share", ttl=60, on_delivery=on_delivery)
+    connection.start()
+    connection.wait_started(10)
+    connection.publish("t", pack("t", "message", None))
+    wait_until(lambda: len(got) >= 2)
+    connection.stop()
+    assert "made no sense" in caplog.text and "a bug" in caplog.text
+
+
 def test_the_next_url_of_a_list_is_taken_when_the_first_does_not_answer(server: object) -> None:
     with scripted(hang_up) as url:
         connection = Connection(Service.of([url, server.url]), "c")  # type: ignore[attr-defined]
@@ -80,6 +132,27 @@ def test_the_next_url_of_a_list_is_taken_when_the_first_does_not_answer(server: 
         connection.wait_started(10)
         assert connection.url == server.url  # type: ignore[attr-defined]
         connection.stop()
+
+
+def test_a_silent_server_is_left_within_the_heartbeat_and_nothing_reaches_it_later() -> None:
+    ends: list[str] = []
+
+    def say_nothing(sock: socket.socket) -> None:
+        try:
+            while sock.recv(4096):
+                pass
+            ends.append("a goodbye")
+        except ConnectionResetError:
+            ends.append("a reset")
+
+    with scripted(say_nothing) as url:
+        connection = Connection(Service.of(f"{url}?heartbeat=1"), "c")
+        connection.start()
+        with pytest.raises(NetworkError, match="accepted the connection and then said nothing more"):
+            connection.wait_started(5)
+        wait_until(lambda: ends)
+        connection.stop()
+    assert ends[0] == "a reset"
 
 
 def test_stop_while_nobody_answers_ends_soon() -> None:
@@ -90,3 +163,51 @@ def test_stop_while_nobody_answers_ends_soon() -> None:
             connection.wait_started(0.2)
         connection.stop(1)
         assert connection.state is State.STOPPED
+
+
+@pytest.mark.parametrize("credit, brought", [(2, 2), (5, 3)])
+def test_to_drain_brings_what_there_is_up_to_the_credit_and_no_more(server: Server, credit: int, brought: int) -> None:
+    got: list[Delivery] = []
+    connection = Connection(Service.of(server.url), "c")
+    connection.start()
+    connection.wait_started(10)
+    first = connection.subscribe("t", "w", ttl=60, credit=0, on_delivery=got.append)
+    taken: list[Outcome] = []
+    for _ in range(3):
+        connection.publish("t", encode(Message(body="m", to="t")), on_outcome=lambda outcome, _: taken.append(outcome))
+    wait_until(lambda: taken == [Outcome.ACCEPTED] * 3)
+    connection.add_credit(first, credit)
+    assert connection.drain(first, 10)
+    assert len(got) == brought
+    for delivery in got:
+        assert delivery.accept()
+    connection.publish("t", encode(Message(body="late", to="t")))
+    connection.stop()
+    assert len(got) == brought
+
+
+def test_who_leaves_in_time_gives_back_what_is_not_finished(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    got: list[Delivery] = []
+    for number, expected in enumerate((1, 3)):
+        connection = Connection(Service.of(server.url), f"c{number}")
+        connection.start()
+        connection.subscribe("t", "w", ttl=60, credit=5, on_delivery=got.append)
+        connection.publish("t", encode(Message(body="m", to="t", durable=True)))
+        wait_until(lambda expected=expected: len(got) == expected)
+        connection.stop(0.1)
+        assert not got[0].accept()
+    assert [delivery_count(delivery.message) for delivery in got] == [0, 0, 0]
+    assert caplog.text.count("unfinished, which go back") == 2
+
+
+def test_what_is_failed_comes_again_and_is_counted(server: Server) -> None:
+    got: list[Delivery] = []
+    connection = Connection(Service.of(server.url), "c")
+    connection.start()
+    connection.subscribe("t", credit=1, on_delivery=got.append)
+    connection.publish("t", encode(Message(body="m", to="t")))
+    for number in range(3):
+        wait_until(lambda number=number: len(got) == number + 1)
+        assert delivery_count(got[-1].message) == number
+        assert got[-1].fail()
+    connection.stop(0.1)

@@ -102,6 +102,17 @@ def test_a_refusal_does_not_give_the_password_away(url):
     assert "sec" not in message
 
 
+def test_the_heartbeat_is_a_part_of_the_address():
+    assert [each.heartbeat for each in urls(["amqp://a?heartbeat=2.5", "amqps://b:1/?x=y&heartbeat=60"])] == [2.5, 60]
+    assert urls("amqp://a")[0].heartbeat is None
+
+
+@pytest.mark.parametrize("seconds", ["", "soon", "nan", "0", "-1", "0.9", "3601", "inf"])
+def test_a_heartbeat_that_cannot_be_is_refused(seconds):
+    message = refusal(Service.of, f"amqp://user:secret@host?heartbeat={seconds}")
+    assert message == f"heartbeat={seconds} in the service URL is not a number of seconds from 1 to 3600"
+
+
 def test_no_text_of_an_endpoint_or_service_gives_the_password_away():
     service = Service.of(["amqp://user:secret@[::1]:1", "http://user:secret@host/x"], {"user": "u", "password": "hush"})
     endpoint = Endpoint.parse("amqp://user:secret@[::1]:1")
@@ -152,7 +163,7 @@ def test_a_user_in_a_lookup_url_is_for_the_addresses_and_not_for_the_lookup(look
         ((200, b"[]"), 'gave JSON without a "service" member'),
         ((200, b"{}"), 'gave JSON without a "service" member'),
         ((200, b'{"service": []}'), "gave [] as the service, which is neither a URL nor a list of URLs"),
-        ((200, b'{"service": 5}'), "gave 5 as the service"),
+        ((200, b'{"service": 5}'), "gave int as the service"),
         ((200, b'{"service": ["host"]}'), "Service host is not a valid URL"),
         ((200, b'{"service": "http://x/"}'), "Schema is an unsupported type"),
         ((200, b" " * 70000), "gave more than 65536 bytes"),

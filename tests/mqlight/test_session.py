@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError
-from mqlight.session import ANONYMOUS_RELAY, RELEASE_UNROUTED, Backoff, Outgoing, Session, Subscription, error_of
+from mqlight.backoff import Backoff
+from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, error_of
+from mqlight.outgoing import Outgoing
+from mqlight.session import Session
+from mqlight.subscription import Subscription
+from mqlight.wire.dialect import ANONYMOUS_RELAY, RELEASE_UNROUTED
 from mqlight.wire.engine import Engine
 from mqlight.wire.link import Link
 from mqlight.wire.terms import Condition, Handle, Outcome, Terminus
@@ -22,17 +26,22 @@ class Application:
 
     def __init__(self) -> None:
         self.states: list[tuple[bool, MQLightError | None]] = []
-        self.rooms = 0
+        self.rooms = self.lapses = 0
         self.outcomes: list[tuple[str, Outcome, Condition | None]] = []
         self.subscribed: list[Exception | None] = []
         self.ended: list[Exception | None] = []
         self.got: list[tuple[Subscription, Link, Handle, bytes, bool]] = []
-        self.session = Session(on_state=lambda *state: self.states.append(state), on_room=self.room)
+        self.session = Session(
+            on_state=lambda *state: self.states.append(state), on_room=self.room, on_lapse=self.lapse
+        )
         self.server: End
         self.engine: Engine
 
     def room(self) -> None:
         self.rooms += 1
+
+    def lapse(self) -> None:
+        self.lapses += 1
 
     def begin(self, *offered: str, **options: Any) -> End:
         """A connection whose first bytes are not sent yet."""
@@ -340,6 +349,20 @@ def test_a_link_lost_with_a_reason_rejects_what_was_on_it(app: Application) -> N
     assert app.counts == (0, 0)
 
 
+def test_a_message_that_the_server_would_not_take_fails_alone(app: Application) -> None:
+    app.connect(max_message_size=100)
+    app.send("a")
+    app.send("b" * 101)
+    app.send("c" * 100)
+    app.pump()
+    (body, outcome, condition) = app.outcomes[0]
+    assert (body[0], outcome) == ("b", Outcome.REJECTED)
+    assert condition is not None and condition.name == "amqp:link:message-size-exceeded"
+    assert "101 bytes" in condition.description and "no more than 100" in condition.description
+    app.answer()
+    assert app.told[1:] == [("a", Outcome.ACCEPTED), ("c" * 100, Outcome.ACCEPTED)] and app.counts == (0, 0)
+
+
 def test_a_link_that_is_refused_rejects_what_waits_for_it(app: Application) -> None:
     app.begin("NO-RELAY")
     app.server.answer = lambda link: link.refuse(DENIED)
@@ -409,13 +432,50 @@ def test_a_subscription_that_is_refused_is_told_why_and_is_over(app: Application
     assert app.session.subscriptions == []
 
 
-def test_a_subscription_that_the_server_ends_is_over(app: Application, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_subscription_that_the_server_ends_is_resumed_and_not_forgotten(
+    app: Application, caplog: pytest.LogCaptureFixture
+) -> None:
     app.subscribe()
+    app.connect()
+    for _ in range(2):
+        app.links(receiving=True)[0].detach(condition=DENIED)
+        app.pump()
+        assert app.links(receiving=True) == []
+        app.session.resume()
+        app.pump()
+        assert app.links(receiving=True)[0].credit == 8
+    assert app.subscribed == [None] and app.lapses == 2
+    assert "private:t" in caplog.text and "not for you" in caplog.text
+
+
+def test_a_subscription_that_is_refused_after_a_reconnect_is_resumed(
+    app: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.subscribe()
+    app.connect()
+    app.disconnect()
+    app.begin(ANONYMOUS_RELAY)
+    app.server.answer = lambda link: link.refuse(DENIED)
+    app.pump()
+    app.session.resume()
+    app.pump()
+    assert app.lapses == 2 and len(caplog.records) == 1
+    app.server.answer = app.server.accept
+    app.session.resume()
+    app.session.resume()
+    app.pump()
+    assert len(app.links(receiving=True)) == 1 and app.lapses == 2
+
+
+def test_a_subscription_that_lapsed_may_be_given_up(app: Application) -> None:
+    subscription = app.subscribe(ttl=60)
     app.connect()
     app.links(receiving=True)[0].detach(condition=DENIED)
     app.pump()
-    assert app.session.subscriptions == [] and app.subscribed == [None]
-    assert "private:t" in caplog.text and "not for you" in caplog.text
+    app.session.unsubscribe(subscription, forget=True, on_ended=app.ended.append)
+    app.session.resume()
+    app.pump()
+    assert app.ended == [None] and app.links(receiving=True) == []
 
 
 def test_a_subscription_detached_without_a_reason_is_attached_again(app: Application) -> None:
@@ -570,6 +630,39 @@ def test_what_the_server_sends_instead_of_giving_credit_back_is_held_as_well(app
     assert app.session.holds == 2
 
 
+def test_what_is_not_finished_is_released_and_cannot_be_settled_any_more(app: Application) -> None:
+    subscription = app.subscribe()
+    app.connect()
+    app.give("a", "b", "c")
+    app.settle(1)
+    app.session.pause()
+    assert app.session.release_held() == 2
+    app.pump()
+    assert sorted(app.server.outcomes) == [
+        ("a", Outcome.RELEASED), ("b", Outcome.ACCEPTED), ("c", Outcome.RELEASED),
+    ]  # fmt: skip
+    assert not app.settle(0)
+    assert subscription.held == 0
+
+
+def test_without_a_connection_there_is_nothing_to_release(app: Application) -> None:
+    app.subscribe()
+    assert app.session.release_held() == 0
+
+
+def test_a_subscription_is_ready_while_the_server_may_send_or_has_us_at_work(app: Application) -> None:
+    subscription = app.subscribe(credit=1)
+    assert not subscription.ready
+    app.begin()
+    assert not subscription.ready
+    app.pump()
+    assert subscription.ready
+    app.give("a")
+    assert (subscription.granted, subscription.ready) == (0, True)
+    app.disconnect()
+    assert not subscription.ready
+
+
 def test_a_paused_session_is_no_longer_paused_over_its_next_connection(app: Application) -> None:
     app.subscribe()
     app.connect()
@@ -613,6 +706,44 @@ def test_to_unsubscribe_ends_with_the_connection_at_the_latest(app: Application)
     assert app.ended == [None]
     app.connect()
     assert app.links(receiving=True) == [] and app.ended == [None]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_destination_is_forgotten_over_the_next_connection_if_need_be(app: Application, connected: bool) -> None:
+    subscription = app.subscribe(ttl=60)
+    app.connect()
+    if connected:  # and cut before the server hears of it
+        app.session.unsubscribe(subscription, forget=True, on_ended=app.ended.append)
+    app.disconnect()
+    if not connected:
+        app.session.unsubscribe(subscription, forget=True, on_ended=app.ended.append)
+    app.connect()
+    assert app.server.one("attach")[0].source == Terminus("private:t", timeout=0)
+    assert app.server.one("detach")[1] is True
+    assert app.ended == [None] and app.links(receiving=True) == []
+    app.disconnect()
+    app.connect()
+    assert app.server.all("attach") == [] and app.ended == [None]
+
+
+def test_a_destination_is_forgotten_before_the_same_is_subscribed_to_again(app: Application) -> None:
+    subscription = app.subscribe(ttl=60)
+    app.connect()
+    app.disconnect()
+    app.session.unsubscribe(subscription, forget=True, on_ended=app.ended.append)
+    app.subscribe(ttl=30)
+    app.connect()
+    assert [name for name, *_ in app.server.heard if name in ("attach", "detach")] == ["attach", "detach", "attach"]
+    (link,) = app.links(receiving=True)
+    assert (link.source, link.credit) == (Terminus("private:t", timeout=30), 8)
+
+
+def test_what_could_not_be_forgotten_is_told_when_it_is_given_up(app: Application) -> None:
+    subscription = app.subscribe(ttl=60)
+    app.session.unsubscribe(subscription, forget=True, on_ended=app.ended.append)
+    assert app.ended == []
+    app.session.give_up(GONE)
+    assert app.ended == [None]
 
 
 @pytest.mark.parametrize("forget", [True, False])

@@ -2,89 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from mqlight.server.broker import FULL, Broker, Consumer, Limits, Name, Queued
-from mqlight.wire.message import Admitted
-from mqlight.wire.terms import Condition, Outcome
-
-ACCEPTED = (Outcome.ACCEPTED, None)
-
-
-def message(body: str = "m", topic: str = "t", *, ttl: int | None = None, **options: int) -> Admitted:
-    """What the door lets in; ``ttl`` in ms."""
-    return Admitted(topic, ttl, bool(options.get("durable")), options.get("count", 0), 4, body.encode())
-
-
-@dataclass
-class Client:
-    """A consumer that keeps what it is given until it settles it."""
-
-    world: World
-    name: Name
-    at_most_once: bool = False
-    got: list[str] = field(default_factory=list)
-    held: list[Queued] = field(default_factory=list)
-    consumer: Consumer = field(init=False)
-
-    def deliver(self, message: Queued, now: float) -> None:
-        self.got.append(message.rest.decode())
-        if not self.at_most_once:
-            self.held.append(message)
-
-    def credit(self, credit: int) -> Client:
-        self.world.broker.give_credit(self.consumer, credit, self.world.now)
-        return self
-
-    def settle(self, outcome: Outcome = Outcome.ACCEPTED, place: int = 0) -> None:
-        self.world.broker.settle(self.consumer, self.held.pop(place), outcome, self.world.now)
-
-    def leave(self, *, forget: bool = False) -> None:
-        held, self.held = self.held, []
-        self.world.broker.unsubscribe(self.consumer, held, self.world.now, forget=forget)
-
-
-class World:
-    """A broker, and the time."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.broker = Broker(limits)
-        self.now = 1000.0
-
-    def publish(self, *bodies: str, topic: str = "t", ttl: int | None = None) -> tuple[Outcome, Condition | None]:
-        for body in bodies or ("m",):
-            outcome = self.broker.publish(message(body, topic, ttl=ttl), self.now)
-        return outcome
-
-    def listen(
-        self,
-        pattern: str = "t",
-        share: str | None = None,
-        *,
-        client: str = "c",
-        ttl: float = 0.0,
-        credit: int = 0,
-        at_most_once: bool = False,
-    ) -> Client:
-        name = Name(pattern, share=share) if share else Name(pattern, client_id=client)
-        client_ = Client(self, name, at_most_once)
-        client_.consumer = self.broker.subscribe(name, ttl, client_.deliver, at_most_once=at_most_once)
-        return client_.credit(credit) if credit else client_
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-        self.broker.sweep(self.now)
-
-    def waiting(self, pattern: str = "t") -> list[str]:
-        """The bodies that wait in the destinations of that pattern."""
-        return [
-            queued.rest.decode()
-            for name, destination in self.broker.destinations.items()
-            if name.pattern == pattern
-            for queued in destination.queue
-        ]
+from mqlight.server.broker import FULL, Limits
+from mqlight.wire.terms import Outcome
+from server.world import ACCEPTED, World, message
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import proton
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqlight.server.broker import Broker, Limits
-from mqlight.server.connection import FAREWELL, MAX_TTL, RELEASE_UNROUTED, SENDER_CREDIT, ClientConnection
+from mqlight.server.connection import FAREWELL, MAX_TTL, RELEASE_UNROUTED, SENDER_CREDIT, TOPICS, ClientConnection
+from mqlight.server.permissions import Permissions, User
 from mqlight.server.sasl import AMQP_HEADER, SASL_HEADER, Identity
 from mqlight.wire.link import Link
 from mqlight.wire.message import Message, decode, encode
@@ -32,9 +34,9 @@ class Client(End):
             address=f"{client_id}:1",
             check=server.check,
             dirty=server.dirty.add,
-            named=server.named.append,
+            named=server.name,
             heartbeat=2.0,
-            max_message_size=10_000,
+            limits=server.limits,
             properties={"product": "p"},
         )
 
@@ -73,7 +75,9 @@ class Server:
     """A broker with its clients, and what their connections report."""
 
     def __init__(self) -> None:
-        self.broker = Broker(Limits(queue_messages=5000))
+        self.limits = Limits(queue_messages=5000, message_size=10_000)
+        self.broker = Broker(self.limits)
+        self.refusal: Condition | None = None
         self.now = 1000.0
         self.clients: list[Client] = []
         self.dirty: set[ClientConnection] = set()
@@ -81,6 +85,10 @@ class Server:
 
     def check(self, identity: Identity) -> bool:
         return identity.password in (None, "right")
+
+    def name(self, connection: ClientConnection) -> Condition | None:
+        self.named.append(connection)
+        return self.refusal
 
     def client(self, client_id: str = "c", **options: Any) -> Client:
         client = Client(self, client_id, **options)
@@ -178,7 +186,8 @@ def test_a_login_that_is_refused_ends_the_connection(server: Server, caplog: pyt
 def test_a_client_id_that_is_too_long_is_refused(server: Server) -> None:
     client = server.client("x" * 257)
     (condition,) = client.one("close")
-    assert condition == Condition("amqp:invalid-field", "a client id has at most 256 characters")
+    reason = "a client id of 257 characters is too long (--max-name-length 256)"
+    assert condition == Condition("amqp:invalid-field", reason)
     assert server.named == []
 
 
@@ -289,15 +298,40 @@ def test_the_longest_time_to_live_is_taken(client: Client) -> None:
     assert not client.listen("private:t", ttl=MAX_TTL).closed
 
 
-def test_links_without_an_end_are_refused(server: Server, client: Client) -> None:
-    link = client.engine.attach_receiver("r", Terminus("x", capabilities=("y",)), at_most_once=False)
+def listen_anywhere(client: Client) -> Link:
+    """Attach to a topic whose name is for the server to make."""
+    link = client.engine.attach_receiver("r", Terminus("x"), at_most_once=False)
     link.proton.source.dynamic = True
     link.proton.source.address = None
+    link.flow(10)
+    client.home.run()
+    return link
+
+
+def test_a_dynamic_source_is_a_topic_for_replies_whose_name_the_client_is_told(server: Server) -> None:
+    client, service = server.client("client"), server.client("service")
+    link = listen_anywhere(client)
+    address = link.source.address
+    assert address is not None and re.fullmatch("response/[0-9a-f]{32}", address)
+    assert link.source.dynamic
+    service.send(service.publisher(None), text("reply", address))
+    assert client.bodies == ["reply"]
+    link.detach()
+    server.run()
+    assert server.broker.destinations == {}
+
+
+def test_every_dynamic_source_has_a_name_of_its_own(server: Server) -> None:
+    addresses = {listen_anywhere(server.client(name)).source.address for name in "abc"}
+    assert len(addresses) == 3
+
+
+def test_a_dynamic_target_is_refused(server: Server, client: Client) -> None:
     sender = client.engine.attach_sender("s", Terminus("x"))
     sender.proton.target.dynamic = True
     sender.proton.target.address = None
     server.run()
-    assert [condition.name for _, _, condition, _ in client.all("detach")] == ["amqp:not-implemented"] * 2
+    assert client.one("detach")[2].name == "amqp:not-implemented"
 
 
 def test_transactions_are_refused(server: Server, client: Client) -> None:
@@ -481,6 +515,18 @@ def test_a_drain_brings_what_waits_first(server: Server, client: Client) -> None
     assert client.bodies == ["m"] and link.credit == 0
 
 
+def test_who_has_been_drained_gets_nothing_more_until_it_gives_credit_again(server: Server, client: Client) -> None:
+    link = client.listen("share:w:t", credit=5)
+    client.send(client.publisher("t"), text("m"))
+    link.stop_flow()
+    server.run()
+    client.settle(0, Outcome.RELEASED)
+    client.send(client.publisher("t"), text("n"))
+    other = server.client("other")
+    other.listen("share:w:t")
+    assert (other.bodies, [message.delivery_count for message in other.received]) == (["m", "n"], [0, 0])
+
+
 # Leaving
 
 
@@ -590,6 +636,152 @@ def test_who_does_not_go_is_cut_off(server: Server, client: Client) -> None:
     server.dirty.clear()
     client.connection.tick(server.now + FAREWELL)
     assert client.connection.closed and client.connection in server.dirty
+
+
+# Permissions and limits
+
+
+def restricted(server: Server, **permissions: tuple[str, ...]) -> Client:
+    """A client whose user may do only so much."""
+    client = Client(server, "c")
+    client.connection.user = User("fish", Permissions(**permissions))
+    server.clients.append(client)
+    client.engine.open()
+    server.run()
+    return client
+
+
+def test_what_may_not_be_sent_is_rejected_on_a_link_that_is_accepted(server: Server) -> None:
+    client = restricted(server, send=("a", "r/{client}"))
+    for link, topic in ((client.publisher("b"), None), (client.publisher(None), "b")):
+        client.send(link, text("m", topic), "token")
+        assert not link.closed
+        _, token, outcome, condition = client.all("outcome")[-1]
+        assert (token, outcome, condition.name) == ("token", Outcome.REJECTED, "amqp:not-allowed")
+        assert " 2035 the user 'fish' may not send to 'b'" in condition.description
+    for topic in ("a", "r/c"):
+        client.send(client.publisher(topic), text("m"), topic)
+        assert client.outcomes[-1] == (topic, Outcome.ACCEPTED)
+
+
+def test_what_may_not_be_subscribed_to_is_refused(server: Server) -> None:
+    client = restricted(server, subscribe=("a/#",))
+    assert not client.listen("share:s:a/+").closed
+    client.listen("private:#")
+    condition = client.one("detach")[2]
+    assert condition.name == "amqp:not-allowed" and " 2035 " in condition.description
+    assert len(server.broker.destinations) == 1
+
+
+def test_a_topic_that_the_server_makes_up_needs_no_permission(server: Server) -> None:
+    client = restricted(server)
+    assert not listen_anywhere(client).closed and len(server.broker.destinations) == 1
+
+
+def test_the_topics_of_a_client_that_may_send_to_many_do_not_fill_the_memory(server: Server, client: Client) -> None:
+    link = client.publisher(None)
+    for number in range(TOPICS + 10):
+        client.send(link, text("m", f"t/{number}"), settled=True)
+    assert len(client.connection._topics) <= TOPICS
+
+
+def test_links_beyond_the_limit_are_refused_and_many_of_them_cost_the_connection(server: Server) -> None:
+    server.limits = Limits(links=3)
+    client = server.client()
+    links = [client.engine.attach_sender(f"l{number}", Terminus("t")) for number in range(6)]
+    server.run()
+    conditions = [condition for _, _, condition, _ in client.all("detach")]
+    assert [link.closed for link in links] == [False] * 3 + [True] * 3
+    assert conditions[0] == Condition(
+        "amqp:resource-limit-exceeded", "this connection has 3 links already (the server's limit is --max-links 3)"
+    )
+    links[0].detach()
+    server.run()
+    client.publisher("again")
+    assert len(client.all("detach")) == 4, "there is room again"
+    stubborn = server.client("stubborn")
+    for number in range(7):
+        stubborn.engine.attach_sender(f"l{number}", Terminus("t"))
+    while data := stubborn.output():
+        stubborn.sent(len(data))
+        stubborn.connection.receive(data, server.now)
+    server.run()
+    (condition,) = stubborn.one("close")
+    assert "--max-links 3" in condition.description
+
+
+def test_a_subscriber_is_given_no_more_than_it_may_hold(server: Server) -> None:
+    server.limits = Limits(unsettled=3)
+    client = server.client()
+    client.listen("private:t", credit=100)
+    link = client.publisher("t")
+    for body in "abcdef":
+        client.send(link, text(body), settled=True)
+    assert client.bodies == ["a", "b", "c"]
+    client.settle(0)
+    client.settle(1)
+    assert client.bodies == ["a", "b", "c", "d", "e"]
+
+
+def test_a_client_that_does_not_read_is_given_no_more_until_it_does(server: Server) -> None:
+    server.limits = Limits(unread=1000)
+    deaf, sender = server.client("deaf"), server.client("sender")
+    deaf.listen("private:t", credit=100)
+    link = sender.publisher("t")
+    server.clients.remove(deaf)
+    for number in range(20):
+        sender.send(link, text(f"{number}" + "x" * 100), number)
+    (destination,) = server.broker.destinations.values()
+    assert 8 <= len(destination.queue) <= 14
+    server.clients.append(deaf)
+    server.run()
+    assert len(deaf.bodies) == 20 and not destination.queue
+
+
+def test_memory_is_counted_over_all_destinations_and_what_is_unsettled(server: Server) -> None:
+    limits = server.limits = Limits(memory=20_000)
+    server.broker = Broker(limits)
+    client = server.client()
+    client.listen("private:a", credit=1)
+    client.listen("private:b", credit=0, ttl=60)
+    link = client.publisher(None)
+    outcomes = []
+    for number in range(12):
+        server.now += 1
+        client.send(link, text("x" * 2000, "ab"[number % 2]), number)
+        outcomes.append(client.outcomes[-1][1])
+    taken = outcomes.count(Outcome.ACCEPTED)
+    assert outcomes == [Outcome.ACCEPTED] * taken + [Outcome.REJECTED] * (12 - taken) and 6 <= taken <= 8
+    assert "--max-memory 20000" in client.all("outcome")[-1][3].description
+    client.settle(0)  # one goes, another comes
+    server.now += 1
+    client.send(link, text("x" * 2000, "b"), "after")
+    assert client.outcomes[-1] == ("after", Outcome.ACCEPTED)
+
+
+def test_a_client_that_does_not_log_in_is_closed_in_time(server: Server) -> None:
+    connection = Client(server, "c").connection
+    connection.tick(server.now)
+    connection.receive(SASL_HEADER, server.now + 5)
+    connection.tick(server.now + 9.9)
+    assert not connection.closed
+    connection.tick(server.now + 10)
+    assert connection.closed
+
+
+def test_a_client_id_that_is_refused_is_told_why(server: Server) -> None:
+    server.refusal = Condition("amqp:not-allowed", "taken")
+    client = server.client()
+    assert client.one("close") == [server.refusal] and client.connection.client_id == ""
+
+
+def test_a_login_may_be_decided_later(server: Server) -> None:
+    server.check = lambda identity: None  # type: ignore[method-assign, assignment, return-value]
+    client = server.client("ann", user="ann", password="right")
+    assert client.connection.pending and client.all("open") == []
+    client.connection.decide(True, server.now)
+    server.run()
+    assert client.connection.client_id == "ann" and len(client.all("open")) == 1
 
 
 # Hostile bytes

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqlight.server.sasl import AMQP_HEADER, MOST, SASL_HEADER, Identity, Sasl
+from mqlight.server.sasl import AMQP_HEADER, MOST, SASL_HEADER, Identity, Sasl, farewell
+from mqlight.wire.terms import Condition
+from wire.pair import End
 
 MECHANISMS = bytes.fromhex("00000028 02010000 005340 c01b 01 e018 02 b3") + b"\0\0\0\x09ANONYMOUS\0\0\0\x05PLAIN"
 WELCOME = bytes.fromhex("00000010 02010000 005344 c003 01 5000")
@@ -86,6 +88,33 @@ def test_who_is_refused_is_told_so() -> None:
     assert not sasl.finished and sasl.failed == "PLAIN was refused for user 'ann'"
     assert sasl.receive(SASL_HEADER + NODE) == b""
     assert not sasl.finished
+
+
+@pytest.mark.parametrize("verdict", [True, False, "a reason"])
+def test_a_verdict_may_come_later_and_nothing_is_lost_meanwhile(verdict: bool | str) -> None:
+    sasl = Sasl(lambda who: None)
+    answer = sasl.receive(SASL_HEADER + init(b"PLAIN", b"\0ann\0pass") + AMQP_HEADER)
+    assert answer == SASL_HEADER + MECHANISMS
+    assert sasl.pending and not sasl.finished and not sasl.failed
+    assert sasl.receive(OPEN) == b"" and sasl.pending
+    assert sasl.decide(verdict) == (WELCOME if verdict is True else REFUSAL)
+    assert not sasl.pending
+    if verdict is True:
+        assert sasl.finished and sasl.identity == Identity("PLAIN", "ann", "pass")
+        assert sasl.rest == AMQP_HEADER + OPEN
+    else:
+        assert sasl.failed == "PLAIN was refused for user 'ann'" + (f": {verdict}" if verdict else "")
+        assert sasl.identity is None
+
+
+def test_a_client_without_room_is_told_so_and_not_that_its_login_failed() -> None:
+    client = End(server=False, container_id="c")
+    client.engine.open()
+    for _ in range(3):
+        client.sent(len(client.output()))
+    condition = Condition("amqp:resource-limit-exceeded", "the server is full")
+    client.receive(farewell(condition))
+    assert client.all("close") == [[condition]] and client.all("open") == []
 
 
 def test_the_password_is_in_no_text() -> None:

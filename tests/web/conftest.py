@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.message import Message
 from http.cookiejar import CookieJar
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,8 +46,8 @@ class Visitor:
             handlers.append(urllib.request.HTTPCookieProcessor(self.jar))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def get(self, path: str) -> Answer:
-        return self._send(urllib.request.Request(self.url + path))
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._send(urllib.request.Request(self.url + path, headers=headers))
 
     def post(self, path: str, body: Any, **headers: str) -> Answer:
         """Send a body: bytes as they are, an iterator of bytes in chunks, anything else as JSON."""
@@ -85,6 +86,11 @@ class Site:
     process: Process
     url: str
 
+    @property
+    def cookie(self) -> str:
+        """The name of its session cookie."""
+        return f"session-{urlsplit(self.url).port}"
+
     def wait_until_connected(self) -> None:
         visitor = self.visitor()
         wait_until(lambda: visitor.get("readyz").status == 200, what="the front end's connection")
@@ -111,18 +117,18 @@ def shared_site(shared_server: Server) -> Iterator[Site]:
 
 
 @pytest.fixture
-def start_site(spawn: Spawn) -> Callable[[str], Site]:
-    """Start a front end for the broker at the given URL: `start_site(url)`."""
+def start_site(spawn: Spawn) -> Callable[..., Site]:
+    """Start a front end for the broker at the given URL, with settings: `start_site(url, FRONTEND_MAX_WORDS="5")`."""
 
-    def start(broker: str) -> Site:
-        process = spawn(["-m", "frontend"], env={"MACAQUE_BROKER": broker, "PORT": "0"})
+    def start(broker: str, **settings: str) -> Site:
+        process = spawn(["-m", "frontend"], env={"MACAQUE_BROKER": broker, "PORT": "0", **settings})
         return Site(process, process.expect(READY)[1])
 
     return start
 
 
 @pytest.fixture
-def site(server: Server, start_site: Callable[[str], Site]) -> Site:
+def site(server: Server, start_site: Callable[..., Site]) -> Site:
     """A front end that is connected to `server`."""
     site = start_site(server.url)
     site.wait_until_connected()

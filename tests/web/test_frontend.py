@@ -46,7 +46,7 @@ def test_the_page_comes_with_a_session_cookie_that_scripts_cannot_read(shared_si
     answer = shared_site.visitor().get("")
     assert answer.status == 200 and b"<h1>" in answer.body
     cookie = answer.headers["Set-Cookie"]
-    assert re.match(r"session=[\w-]{22};", cookie)
+    assert re.match(rf"{shared_site.cookie}=[0-9a-f]{{64}};", cookie)
     assert "HttpOnly" in cookie and "samesite=lax" in cookie.lower() and "secure" not in cookie.lower()
 
 
@@ -68,7 +68,7 @@ def test_each_asset_has_its_type_and_may_not_be_guessed_at(shared_site: Any, nam
 def test_the_page_allows_no_inline_script_and_has_none(shared_site: Any) -> None:
     answer = shared_site.visitor().get("")
     policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'self'" in policy and "unsafe" not in policy
+    assert "default-src 'none'" in policy and "unsafe" not in policy
     html = answer.body.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|https?://(?!www\.w3\.org)", html)
 
@@ -186,14 +186,37 @@ def test_words_wait_for_a_backend_that_was_stopped(site: Any, start_backend: Any
     assert words_of(visitor.fetch(11)) == sorted(SENTENCE.upper().split())
 
 
-def test_of_two_kinds_of_backend_the_first_answer_counts(site: Any, start_backend: Any, start_service: Any) -> None:
-    python = start_backend()
+def test_two_kinds_of_backend_answer_every_word_once_each(site: Any, start_backend: Any, start_service: Any) -> None:
+    start_backend()
     start_service('{"word": data["word"].upper(), "backend": "Ruby: r1"}')
     visitor = site.visitor()
     visitor.submit(SENTENCE)
-    assert words_of(visitor.fetch(11)) == sorted(SENTENCE.upper().split())
-    python.expect("received 'Alive'")
+    replies = visitor.fetch(22)
+    for kind in ("Python", "Ruby"):
+        assert words_of([r for r in replies if r["backend"].startswith(kind)]) == sorted(SENTENCE.upper().split())
+    firsts = [reply for reply in replies if not reply.get("again")]
+    assert words_of(firsts) == sorted(SENTENCE.upper().split())
     assert visitor.get("rest/wordsuppercase?wait=0.3").status == 204
+
+
+def test_of_two_kinds_one_may_fail(site: Any, start_backend: Any, start_service: Any) -> None:
+    start_backend()
+    start_service('macaque.abort(418, "no such fish")')
+    visitor = site.visitor()
+    visitor.submit("fish")
+    replies = sorted(visitor.fetch(2), key=lambda reply: reply["word"])
+    assert [reply["word"] for reply in replies] == ["FISH", "fish"]
+    assert replies[1]["error"] == "The worker failed: no such fish (code 418)"
+
+
+def test_answers_of_the_second_kind_are_no_words_that_wait(site: Any, start_backend: Any, start_service: Any) -> None:
+    start_backend()
+    start_service('{"word": data["word"].upper(), "backend": "Ruby: r1"}')
+    visitor = site.visitor()
+    visitor.submit("fish")
+    answers = [visitor.get("rest/wordsuppercase?wait=10") for _ in range(2)]
+    assert [answer.headers["Words-Waiting"] for answer in answers] == ["0", "0"]
+    assert [answer.body.get("again") for answer in answers] == [None, True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -273,10 +296,10 @@ def test_bad_input_is_400_and_says_what_is_wrong(shared_site: Any, body: bytes, 
 
 
 def test_64_kib_is_taken_and_more_is_413(shared_site: Any) -> None:
-    frame = len('{"words": ""}')
+    body = b'{"words": "fish"}'
     visitor = shared_site.visitor(cookies=True)
-    assert visitor.post("rest/words", {"words": "x" * (65536 - frame)}).status == 200
-    answer = visitor.post("rest/words", {"words": "x" * (65537 - frame)})
+    assert visitor.post("rest/words", body.ljust(65536)).status == 200
+    answer = visitor.post("rest/words", body.ljust(65537))
     assert answer.status == 413 and "65536 bytes" in answer.body["error"]
 
 
@@ -292,19 +315,25 @@ def test_a_chunked_body_of_no_known_length_is_bounded_too(shared_site: Any) -> N
 @pytest.mark.parametrize("wait", ["-1", "31", "soon", "nan", "inf", ""])
 def test_a_wait_out_of_range_is_400(shared_site: Any, wait: str) -> None:
     answer = shared_site.visitor().get(f"rest/wordsuppercase?wait={wait}")
-    assert answer.status == 400 and f"wait={wait} is not" in answer.body["error"]
+    assert answer.status == 400 and f"The wait {wait!r} is not" in answer.body["error"]
 
 
 def test_another_method_is_405_in_json_and_names_the_right_one(shared_site: Any) -> None:
     answer = shared_site.visitor().get("rest/words")
-    assert answer.status == 405 and answer.headers["Allow"] == "POST" and "POST" in answer.body["error"]
+    assert answer.status == 405 and answer.headers["Allow"] == "OPTIONS, POST" and "POST" in answer.body["error"]
 
 
-@pytest.mark.parametrize("cookie", ["", "x", "../../etc", "a" * 23, "%00" * 8])
-def test_a_cookie_that_is_not_ours_counts_as_none(site: Any, cookie: str) -> None:
-    visitor = site.visitor()
-    visitor.post("rest/words", {"words": "fish"}, Cookie=f"session={cookie}")
-    assert visitor.fetch(1)[0]["word"] == "fish"
+@pytest.mark.parametrize("cookie", ["x", "../../etc", "a" * 64, "%00" * 8])
+def test_a_cookie_that_is_not_ours_gets_403_and_the_page_gives_a_new_one(shared_site: Any, cookie: str) -> None:
+    visitor = shared_site.visitor()
+    for answer in (
+        visitor.post("rest/words", {"words": "fish"}, Cookie=f"{shared_site.cookie}={cookie}"),
+        visitor.get("rest/wordsuppercase", Cookie=f"{shared_site.cookie}={cookie}"),
+    ):
+        assert answer.status == 403 and answer.body["code"] == "unknown-session"
+        assert answer.headers["Set-Cookie"] is None
+    given = visitor.get("", Cookie=f"{shared_site.cookie}={cookie}").headers["Set-Cookie"]
+    assert re.match(rf"{shared_site.cookie}=[0-9a-f]{{64}};", given) and f"={cookie};" not in given
 
 
 # The connection, and the process
@@ -355,6 +384,13 @@ def test_a_port_in_use_is_one_line_that_names_it_and_exit_code_2(spawn: Any) -> 
         assert process.wait(20) == 2
     (line,) = process.log().splitlines()
     assert f"Port {port} is already in use" in line and "set PORT" in line
+
+
+def test_a_backend_that_cannot_know_its_server_says_so_in_one_line(spawn: Any) -> None:
+    backend = spawn(["-m", "backend"], env={"MACAQUE_BROKER": "http//nowhere"})
+    assert backend.wait(20) == 2
+    (line,) = backend.log().splitlines()
+    assert line.startswith("backend: ") and "http//nowhere" in line
 
 
 @pytest.mark.parametrize("variable", ["PORT", "HOST", "MACAQUE_BROKER"])

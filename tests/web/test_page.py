@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
@@ -295,6 +296,47 @@ def test_a_lost_server_shows_on_the_page(page: Page, server: Server) -> None:
 def test_a_lost_front_end_shows_on_the_page(page: Page, site: Any) -> None:
     site.process.signal(signal.SIGTERM)
     wait_until(lambda: page.connection == "Front end unreachable")
+
+
+def close_error(page: Page) -> str:
+    """Close the one error that is shown, and return what it said."""
+    (error,) = wait_until(lambda: page.texts("#errors p"), what="an error")
+    page.driver.find_element(By.CSS_SELECTOR, "#errors button").click()
+    assert page.texts("#errors p") == []
+    return error
+
+
+def test_limits_show_as_what_the_front_end_says_and_can_be_closed(
+    new_page: Callable[[], Page], server: Server, start_site: Any, start_backend: Any
+) -> None:
+    start_backend()
+    page = new_page()
+    limits = {"FRONTEND_MAX_WORDS": "3", "FRONTEND_MAX_IN_FLIGHT": "2", "FRONTEND_RATE_PER_SESSION": "1"}
+    page.open(start_site(server.url, **limits).url)
+    page.submit("a b c d")
+    assert "4 words, more than 3 (FRONTEND_MAX_WORDS)" in close_error(page)
+    page.submit("a b c")
+    assert "(FRONTEND_MAX_IN_FLIGHT)" in close_error(page)
+    for number in range(5):  # more than the rate's burst; what is refused goes out again by itself
+        page.submit(f"word{number}")
+        wait_until(lambda: f"WORD{number}" in page.words, what="the word")  # noqa: B023 (called at once)
+    assert page.failed == [] and len(page.words) == 5
+
+
+def test_a_front_end_that_was_started_anew_is_no_end_and_lost_words_are_told(
+    page: Page, site: Any, server: Server, start_site: Any, start_backend: Any
+) -> None:
+    start_backend().stop()
+    page.submit("a b c")
+    wait_until(lambda: page.progress == "0 of 3 words back, 3 still out")
+    site.process.kill()
+    start_site(server.url, PORT=str(urlsplit(site.url).port))
+    wait_until(lambda: any("3 words did not come back" in each for each in page.texts("#errors p")), 20)
+    page.find("clear")
+    start_backend()
+    wait_until(lambda: page.connection == "Connected")
+    page.submit("fish")
+    page.wait_for_words(["FISH"])
 
 
 def test_the_keyboard_reaches_everything_and_names_are_given(page: Page, start_backend: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -215,6 +216,35 @@ def test_elements_without_bytes_are_bounded_over_the_whole_of_the_data() -> None
     assert decode(nulls) == Array("null", (None,) * 40_000)
     with pytest.raises(CodecError, match="more than 65536"):
         decode(codec.compound(0xC0, 2, nulls * 2))
+
+
+COLLIDING = [UUID(int=number * (2**61 - 1)) for number in range(20_000)]
+"""Python gives them all the hash 0."""
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        COLLIDING,
+        [[key] for key in COLLIDING],
+        [Described(Symbol("d"), key) for key in COLLIDING],
+        [Array("uuid", (key,)) for key in COLLIDING],
+    ],
+    ids=["uuids", "lists", "described values", "arrays"],
+)
+def test_keys_of_one_hash_do_not_take_time_that_grows_with_their_square(keys: list[Any]) -> None:
+    pairs = b"".join(encode(key) + b"@" for key in keys)
+    start = time.process_time()
+    with pytest.raises(CodecError, match="too many keys such as"):
+        decode(codec.compound(0xC1, 2 * len(keys), pairs))
+    assert time.process_time() - start < 2.0
+
+
+def test_usual_keys_may_be_as_many_as_one_likes() -> None:
+    value = {kind(number): None for number in range(5000) for kind in (int, str, Symbol)} | {
+        UUID(int=number): None for number in range(1000)
+    }
+    assert decode(encode(value)) == value
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,17 @@ import gc
 import tracemalloc
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from cproton_ffi import lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzz.frames import frame, performative
+from memory import resident
+from mqlight.wire.codec import Described, Uint, Ulong, Ushort
 from mqlight.wire.engine import AMQP_HEADER
+from mqlight.wire.link import Link
 from mqlight.wire.terms import Condition, Outcome, Terminus
 from wire.pair import End, Pair, begin_delivery, pump
 
@@ -106,11 +109,10 @@ def test_a_faulty_peer_only_ends_its_connection(server: bool, faults: list[tuple
     feed(bytes(data), server, step)
 
 
-def frame(body: bytes, channel: int = 0) -> bytes:
-    return (8 + len(body)).to_bytes(4, "big") + b"\x02\x00" + channel.to_bytes(2, "big") + body
-
-
 OPEN = frame(bytes.fromhex("005310c00401a10163"))
+BEGIN = performative(0x11, [None, Uint(0), Uint(2048), Uint(2048)])
+TARGET = Described(Ulong(0x29), ["t", None, None, None, None, None, "ü"])
+ATTACH = performative(0x12, ["a", Uint(0), False, None, None, Described(Ulong(0x28), []), TARGET, None, None, Uint(0)])
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,19 @@ OPEN = frame(bytes.fromhex("005310c00401a10163"))
         (b"\xff\xff\xff\xff\x02\x00\x00\x00", "amqp:connection:framing-error"),
         (frame(bytes.fromhex("005310c00401a101ff")), "amqp:decode-error"),
         (OPEN + frame(bytes.fromhex("005318c00c010053 1dc00602a301f0a10178".replace(" ", ""))), "amqp:decode-error"),
+        (performative(0x10, ["c", None, None, None, None, None, None, "ü"]), "amqp:decode-error"),
+        (performative(0x10, ["c", None, None, None, None, None, None, 7]), "amqp:decode-error"),
+        (OPEN + BEGIN + ATTACH, "amqp:decode-error"),
     ],
-    ids=["frame too short", "frame too large", "container id that is not UTF-8", "condition that is not ASCII"],
+    ids=[
+        "frame too short",
+        "frame too large",
+        "container id that is not UTF-8",
+        "condition that is not ASCII",
+        "capability of a connection that is not ASCII",
+        "capability of a connection that is a number",
+        "capability of a link that is not ASCII",
+    ],
 )
 def test_a_frame_that_makes_no_sense_closes_the_connection_and_says_so(frames: bytes, name: str) -> None:
     server = End(server=True)
@@ -130,6 +143,85 @@ def test_a_frame_that_makes_no_sense_closes_the_connection_and_says_so(frames: b
     assert condition.name == name and condition.description
     assert name.encode() in server.engine.output()
     assert server.engine.closed
+
+
+WRONG_WAY = performative(0x14, [Uint(0), Uint(0), b"t", Uint(0)], b"m")
+WRONG_WAY_SETTLED = performative(0x14, [Uint(0), Uint(0), b"t", Uint(0), True], b"m")
+CREDIT = performative(0x13, [Uint(0), Uint(9), Uint(0), Uint(9), Uint(0), Uint(0), Uint(9)])
+SETTLE = performative(0x15, [False, Uint(0), Uint(9), True, Described(Ulong(0x24), [])])
+LISTEN = performative(0x12, ["a", Uint(0), True, None, None, Described(Ulong(0x28), ["t"]), Described(Ulong(0x29), [])])
+LEAVE = performative(0x16, [Uint(0), True])
+
+
+BEGIN_AGAIN = performative(0x11, [Ushort(0), Uint(0), Uint(2048), Uint(2048)])
+END = performative(0x17, [])
+
+
+def test_a_session_that_begins_twice_ends_the_connection() -> None:
+    """Proton keeps it under both channels, also when it is freed, and crashes: found by the fuzzer."""
+    pair = Pair()
+    pair.sender()
+    pair.server.engine.receive(BEGIN_AGAIN + END + ATTACH + WRONG_WAY)
+    (condition,) = pair.server.one("close")
+    assert condition == ("amqp:decode-error", "a session began twice")
+
+
+def test_a_session_that_begins_again_after_its_end_ends_the_connection() -> None:
+    """Proton still finds it by our channel, and it would be freed twice: found by the fuzzer."""
+    pair = Pair()
+    pair.sender()
+    pair.server.engine.receive(END + BEGIN_AGAIN + END)
+    (condition,) = pair.server.one("close")
+    assert condition == ("amqp:decode-error", "a session began twice")
+
+
+def test_sessions_that_begin_on_one_channel_are_counted() -> None:
+    server = End(server=True, max_sessions=4)
+    server.engine.receive(AMQP_HEADER + OPEN + 4 * BEGIN)
+    assert server.all("close") == []
+    server.engine.receive(BEGIN)
+    (condition,) = server.one("close")
+    assert condition == ("amqp:decode-error", "more sessions began than there are channels")
+
+
+def test_sessions_that_come_and_go_are_not_counted_for_ever() -> None:
+    server = End(server=True, max_sessions=4)
+    server.engine.receive(AMQP_HEADER + OPEN + 50 * (BEGIN + END))
+    assert server.all("close") == []
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["accepted", "refused"])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [WRONG_WAY],
+        [WRONG_WAY_SETTLED],
+        [CREDIT, WRONG_WAY],
+        [CREDIT, WRONG_WAY_SETTLED, SETTLE, LEAVE, LISTEN, CREDIT],
+        [WRONG_WAY, SETTLE, CREDIT, LEAVE],
+    ],
+    ids=["alone", "settled", "after credit", "and all at once", "before credit"],
+)
+def test_a_message_over_a_link_of_the_other_direction_ends_the_connection(frames: list[bytes], refused: bool) -> None:
+    """Proton takes it for one of ours, and crashes later: found by the fuzzer."""
+    server = End(server=True)
+    if refused:
+        server.answer = lambda link: link.refuse(DENIED)
+
+    def send(link: Link) -> None:
+        server.heard.append(("credit", link, link.credit))
+        server.engine.send(link, b"mine", "token")
+
+    server.on_credit = send  # type: ignore[method-assign]
+    server.engine.receive(AMQP_HEADER + OPEN + BEGIN + LISTEN)
+    while output := server.engine.output():
+        server.engine.sent(len(output))
+    server.engine.receive(b"".join(frames))
+    (condition,) = server.one("close")
+    assert condition.name == "amqp:decode-error" and "sends on" in condition.description
+    while output := server.engine.output():
+        server.engine.sent(len(output))
+    server.engine.end_of_input()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +254,17 @@ def test_a_capability_that_cannot_be_sent_back_does_no_harm() -> None:
             data = bytearray(attach)
             data[place] = byte
             feed(bytes(data), server=True)
+
+
+def test_credit_that_is_taken_back_when_it_was_used_is_none() -> None:
+    pair = Pair()
+    link, source = pair.receiver(credit=3)
+    for number in range(3):
+        pair.server.engine.send(source, b"m", number)
+    window = bytes.fromhex("43 7000000800 43 7000000800 43")
+    flow = b"\x00\x53\x13\xc0" + bytes((4 + len(window), 7)) + window + b"\x43\x52\x01"
+    pair.server.engine.receive(frame(flow))
+    assert not source.closed and source.credit == 0
 
 
 def test_connections_that_come_and_go_leave_nothing_behind() -> None:
@@ -202,11 +305,3 @@ def test_a_sender_that_never_ends_its_message_takes_no_memory() -> None:
             pair.server.receive(data)
     assert resident() - before < 20_000_000
     assert len(pair.server.all("detach")) == 1
-
-
-def resident() -> int:
-    """The bytes of memory that this process uses, those of C libraries included."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except OSError:
-        pytest.skip("this system does not say how much memory a process uses")

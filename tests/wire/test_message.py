@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 
 from mqlight.wire import codec
 from mqlight.wire.codec import Array, Symbol, Timestamp, Ubyte, Uint, Ulong
-from mqlight.wire.message import Admitted, Message, MessageError, admit, decode, encode, header, topic_of
+from mqlight.wire.message import (
+    Admitted,
+    Message,
+    MessageError,
+    admit,
+    decode,
+    delivery_count,
+    encode,
+    header,
+    topic_of,
+)
 
 SOME_UUID = UUID("f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
 
@@ -229,6 +240,19 @@ def test_any_sections_in_any_encoding_are_taken(data: bytes, message: Message) -
     assert decode(bytearray(data)) == message
 
 
+@pytest.mark.parametrize("more", [{}, {"ttl": 5}, {"durable": True}, {"priority": 9}, {"annotations": {"x": 1}}])
+def test_the_delivery_count_is_found_without_reading_the_rest(more: dict[str, Any]) -> None:
+    assert delivery_count(encode(Message(body="x", to="t", **more))) == 0
+    assert delivery_count(encode(Message(body="x", to="t", delivery_count=7, **more))) == 7
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"\x00Sp", b"\x00Sp\xc0", b"\x00Sp\x45", b"\x00Ss\x45", b"xx", b"\x00Sp\xc1\x01\x00"]
+)
+def test_what_has_no_delivery_count_was_never_tried(data: bytes) -> None:
+    assert delivery_count(data) == 0
+
+
 def test_symbolic_and_long_descriptors_are_taken() -> None:
     usual = HEADER + DELIVERY_ANNOTATIONS + ANNOTATIONS + PROPERTIES + APPLICATION_PROPERTIES + VALUE + FOOTER
     symbolic = longest = usual
@@ -406,6 +430,41 @@ def test_damaged_messages_are_messages_or_are_refused(message: Message, draw: st
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     check_stranger(bytes(data))
     check_stranger(bytes(data[: draw.draw(st.integers(0, len(data)))]))
+
+
+def test_the_sections_of_a_message_together_bring_forth_no_more_than_one_value_may() -> None:
+    sequence = b"\x00Sv\xc0\x0b\x01" + bytes.fromhex("f0 00000005 0000ffff 40")
+    assert len(decode(sequence).body[0].values) == 65_535
+    with pytest.raises(MessageError, match="more than 65536 array elements without any bytes"):
+        decode(sequence * 1000)
+    keys = b"".join(b"\x98" + number.to_bytes(16, "big") + b"@" for number in range(1000))
+    section = b"\x00Sv" + codec.compound(0xC0, 1, codec.compound(0xC1, 2000, keys))
+    with pytest.raises(MessageError, match="too many keys"):
+        decode(section * 100)
+
+
+def test_what_the_server_refuses_it_does_not_decode_first() -> None:
+    """0.7 s a megabyte, in which it would serve nobody."""
+    much = codec.compound(0xC0, 2_000_000, b"E" * 2_000_000)
+    start = time.process_time()
+    for data in (
+        b"\x00Sp" + codec.compound(0xC0, 1, much),
+        b"\x00" + much + b"@",
+        b"\x00Ss" + codec.compound(0xC0, 3, b"@@" + much),
+        b"\x00Ss" + much,
+    ):
+        with pytest.raises(MessageError):
+            admit(data, "t")
+    assert time.process_time() - start < 1.0
+
+
+def test_a_header_that_is_hard_to_read_takes_the_server_no_time() -> None:
+    """Every byte of it comes from a stranger, and the server has one thread."""
+    keys = b"".join(b"\x98" + (number * (2**61 - 1)).to_bytes(16, "big") + b"@" for number in range(20_000))
+    start = time.process_time()
+    with pytest.raises(MessageError, match="The header has 360018 bytes"):
+        admit(b"\x00Sp" + codec.compound(0xC0, 1, codec.compound(0xC1, 40_000, keys)), "t")
+    assert time.process_time() - start < 2.0
 
 
 def test_a_message_cut_anywhere_is_refused_or_complete() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -128,6 +129,13 @@ def look_until_handed_over(reader: Reader) -> None:
     while reader.crew._epoch == before:
         assert monotonic() < deadline
         reader.crew.look_after(monotonic() + 2 * PATIENCE)
+
+
+def wait_until_reading(reader: Reader, number: int) -> None:
+    """Until the ``number``-th thread has the reading role."""
+    deadline = monotonic() + BOUND
+    while len(reader.readers) < number:
+        assert monotonic() < deadline
 
 
 # Lanes
@@ -300,6 +308,33 @@ def test_a_quick_function_leaves_the_clock_nothing_to_do(reader: Reader, record:
     assert done.wait(BOUND)
     assert reader.crew.look_after(monotonic() + 100) is False
     assert len(reader.readers) == 1
+
+
+def test_a_thread_that_loses_the_role_between_two_functions_does_not_count_as_its_successor(
+    reader: Reader, record: Record
+) -> None:
+    """Else the role would be taken from the successor while that reads, and two threads would read one socket."""
+
+    class Untimely(deque[Any]):
+        """The clock strikes just when the second function is taken."""
+
+        taken = 0
+
+        def popleft(self) -> Any:
+            taken = super().popleft()
+            self.taken += 1
+            if self.taken == 2:
+                look_until_handed_over(reader)
+                wait_until_reading(reader, 2)
+            return taken
+
+    lane = quick_lane(reader.crew)
+    lane._waiting = Untimely()
+    reader.take(lambda: [lane.submit(record.note, number) for number in range(3)])
+    record.wait(3)
+    assert len(reader.readers) == 2 and record.ran == [0, 1, 2]
+    assert reader.crew.look_after(monotonic() + 100) is False
+    assert len(reader.readers) == 2
 
 
 def test_patience_is_not_over_at_once(reader: Reader, record: Record) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqlight.wire.admission import Admitted, _rewrite, admit
-from mqlight.wire.message import Message, MessageError, decode, encode
-from mqlight.wire.usual import address_and_rest, text_body, text_message
+from mqlight.wire.message import Message, MessageError, decode, delivery_count, encode
+from mqlight.wire.usual import address_and_rest, is_first_delivery, text_body, text_message
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
 SOME = st.none() | TEXTS
@@ -32,6 +32,35 @@ def test_a_text_message_is_the_one_that_encode_makes(
     assert made == encode(message)
     assert decode(made) == message
     assert text_body(made) in (None, body.encode())
+
+
+# As RabbitMQ gives out a message: a full header, and annotations of what it was sent to.
+FROM_RABBITMQ = (
+    "005370c0{header}"
+    "005372c133" "04" "a30a782d65786368616e6765" "a109616d712e746f706963"
+    "a30d782d726f7574696e672d6b6579" "a10a62656e63682e75707065"
+    "005373c00c07" "40404040" "4040" "a303742f70"
+    "005377a103" "616263"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "count"),
+    [
+        ("0705415004404143", 0),
+        ("0705425009404243", 0),
+        ("06054140404143", 0),
+        ("0b0541500470000075304143", 0),
+        ("08054150044041" "5243", 0x43),
+        ("0c05415004700000753041" "5207", 7),
+    ],
+)
+def test_the_text_is_found_in_what_rabbitmq_makes_of_a_message(header: str, count: int) -> None:
+    data = bytes.fromhex(FROM_RABBITMQ.format(header=header))
+    assert decode(data).body == "abc"
+    assert decode(data).delivery_count == delivery_count(data) == count
+    assert is_first_delivery(data) is not bool(count)
+    assert text_body(data) == (None if count else b"abc")
 
 
 @pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 257, 70_000])
@@ -60,6 +89,9 @@ MESSAGES = st.builds(
     content_type=st.sampled_from([None, "text/plain"]),
     ttl=st.none() | TTLS,
     durable=st.booleans(),
+    priority=st.integers(0, 255),
+    delivery_count=st.sampled_from([0, 1, 0x43, 300]),
+    annotations=st.none() | st.dictionaries(st.text("xyz-", max_size=5), TEXTS | st.integers(0, 9), max_size=3),
     properties=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=2),
 )
 
@@ -69,6 +101,14 @@ def outcome(data: bytes, topic: str | None, way: object) -> Admitted | str:
         return way(data, topic)  # type: ignore[operator]
     except MessageError as error:
         return f"refused: {type(error).__name__}"
+
+
+@given(message=MESSAGES)
+def test_text_and_delivery_count_are_what_the_long_way_reads(message: Message) -> None:
+    data = encode(message)
+    text = text_body(data)
+    assert text is None or text.decode() == message.body
+    assert delivery_count(data) == message.delivery_count
 
 
 @given(message=MESSAGES, topic=st.sampled_from([None, "a/topic"]))

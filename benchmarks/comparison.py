@@ -1,0 +1,159 @@
+"""What the comparisons share: processes that are stopped, peers that take turns, and what they measured.
+
+A peer is a script with a worker and a caller, each a process of its own. `SCRIPT worker URL` prints "ready";
+`SCRIPT caller URL SECONDS INFLIGHT` prints its `Figures` as a line of JSON, and fails when a reply is wrong or missing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+HERE = Path(__file__).resolve().parent
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What one caller process measured in one round."""
+
+    rate: float
+    """Calls a second with many in flight."""
+    waits: dict[str, list[float]]
+    """Sorted latencies in seconds with one call in flight, by the way of waiting for it."""
+
+
+class Failure(Exception):
+    """The comparison could not be made; the sentence says what failed."""
+
+
+class Program:
+    """A process of the comparison, stopped when the `with` block ends; what it prints can be waited for."""
+
+    def __init__(self, name: str, *command: str, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._printed: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def expect(self, pattern: str, timeout: float = START_TIMEOUT) -> str:
+        """Return the first group of the first line that matches; raise Failure if there is none in time."""
+        deadline = time.monotonic() + timeout
+        try:
+            while (line := self._lines.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
+                self._printed.append(line)
+                if found := re.search(pattern, line):
+                    return found[1]
+        except queue.Empty:
+            pass
+        raise Failure(f"{self.name} did not print {pattern!r} within {timeout:g} s, but:\n{''.join(self._printed)}")
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """One of those that are compared."""
+
+    name: str
+    script: str
+    """A file of this folder."""
+    url: str
+    python: str = sys.executable
+    """The interpreter of the environment that it is installed in."""
+    caller: str = "caller"
+    """The word that starts its caller, of a script that has several."""
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Its worker is ready while the `with` block runs."""
+        with Program(f"{self.name} worker", self.python, str(HERE / self.script), "worker", self.url) as worker:
+            worker.expect("(ready)")
+            yield
+
+    def measure(self, seconds: float, inflight: int) -> Figures:
+        """Run one caller process to its end."""
+        command = [self.python, str(HERE / self.script), self.caller, self.url, str(seconds), str(inflight)]
+        with Program(f"{self.name} caller", *command) as caller:
+            return msgspec.json.decode(caller.expect(r"^(\{.*\})$", START_TIMEOUT + 6 * seconds), type=Figures)
+
+
+@contextmanager
+def embedded_server() -> Iterator[str]:
+    """The development server; gives its URL."""
+    with Program("mqlight.server", sys.executable, "-m", "mqlight.server", "--port", "0") as server:
+        yield server.expect(r"(amqp://\S+)")
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value that `part` of the sorted values do not exceed (nearest rank)."""
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+class Column:
+    """All rounds of one peer: the medians over its rounds."""
+
+    def __init__(self) -> None:
+        self.rounds: list[Figures] = []
+
+    def rate(self) -> float:
+        return statistics.median(each.rate for each in self.rounds)
+
+    def ways(self) -> list[str]:
+        return list(self.rounds[0].waits)
+
+    def latency(self, way: str, part: float) -> float:
+        """Milliseconds."""
+        return 1000 * statistics.median(percentile(each.waits[way], part) for each in self.rounds)
+
+
+def take_turns(peers: list[Peer], rounds: int, seconds: float, inflight: int) -> dict[str, Column]:
+    """Measure each peer once a round, print that, and give all rounds by name. Their workers are ready."""
+    columns = {peer.name: Column() for peer in peers}
+    width = max(map(len, columns))
+    for number in range(rounds):
+        # A B, then B A: none always runs on the machine as the same other one left it.
+        for peer in peers if number % 2 == 0 else reversed(peers):
+            figures = peer.measure(seconds, inflight)
+            columns[peer.name].rounds.append(figures)
+            waits = ", ".join(
+                f"{1000 * percentile(values, 0.5):.3f} ms ({way})" for way, values in figures.waits.items()
+            )
+            print(f"round {number + 1}  {peer.name:{width}} {figures.rate:>9,.0f} calls/s   {waits}", flush=True)
+    return columns

@@ -1,0 +1,175 @@
+"""`macaque dead`: see what could not be done, and have it done again or forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+import msgspec
+
+from macaque.call import checked_timeout
+from macaque.dead import MAX_LETTERS, DeadLetters
+from macaque.errors import ConnectionLost
+from macaque.letter import Letter
+from macaque.terminal import broker_option, fail, quiet, unusable_broker
+from mqlight.errors import InvalidArgumentError
+
+__all__ = ["dead"]
+
+timeout_option = click.option(
+    "--timeout", default=10.0, show_default=True, metavar="SECONDS", help="How long it may take."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+all_option = click.option("--all", "everything", is_flag=True, help="All that there are.")
+
+
+@click.group()
+def dead() -> None:
+    """Dead letters: requests that were tried in vain too often."""
+
+
+@dead.command("list")
+@json_option
+@timeout_option
+@broker_option
+def list_(as_json: bool, timeout: float, broker: str | None) -> None:
+    """List the dead letters, the oldest first."""
+    with _opened(broker, timeout) as box:
+        letters = box.letters
+    if as_json:
+        _print_json([_about(letter) for letter in letters])
+        return
+    for letter in letters:
+        click.echo(f"{letter.id}  {_time(letter)}  {letter.endpoint}  {letter.count}x  {_one_line(letter.reason)}")
+    if not letters:
+        click.echo("There are no dead letters.", err=True)
+    if len(letters) >= MAX_LETTERS:
+        click.echo(f"These are the first {MAX_LETTERS}; there may be more.", err=True)
+
+
+@dead.command()
+@ids_argument
+@all_option
+@json_option
+@timeout_option
+@broker_option
+def show(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
+    """Print dead letters with all that is known about them, and their data."""
+    with _opened(broker, timeout) as box:
+        chosen, missing = _chosen(box, ids, everything)
+    letters = [letter for letter in box.letters if letter.id in chosen]
+    if as_json:
+        _print_json([_about(letter) | {"data": _printable(letter.data)} for letter in letters])
+    else:
+        for letter in letters:
+            for name, value in (_about(letter) | {"time": _time(letter)}).items():
+                click.echo(f"{name + ':':<10}{value if value is not None else '-'}")
+            click.echo(f"data:     {_json(_printable(letter.data))}\n")
+    _end(missing, {})
+
+
+@dead.command()
+@ids_argument
+@all_option
+@json_option
+@timeout_option
+@broker_option
+def replay(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
+    """Send dead letters to their service again, as if they had never been tried.
+
+    A letter goes when the server has accepted its request. Nobody waits for the answer any more.
+    """
+    with _opened(broker, timeout) as box:
+        chosen, missing = _chosen(box, ids, everything)
+        sent, failed = box.replay(chosen)
+    _report("replayed", sent, failed, missing, as_json)
+
+
+@dead.command()
+@ids_argument
+@all_option
+@json_option
+@timeout_option
+@broker_option
+def drop(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
+    """Forget dead letters."""
+    with _opened(broker, timeout) as box:
+        chosen, missing = _chosen(box, ids, everything)
+        dropped = box.drop(chosen)
+    gone = dict.fromkeys(chosen - set(dropped), "the connection was lost before it was dropped")
+    _report("dropped", dropped, gone, missing, as_json)
+
+
+@contextmanager
+def _opened(broker: str | None, timeout: float) -> Iterator[DeadLetters]:
+    quiet()
+    try:
+        with DeadLetters(broker, checked_timeout(timeout)) as box:
+            yield box
+    except InvalidArgumentError as error:
+        unusable_broker(broker, error)
+    except (ConnectionLost, ValueError) as error:
+        fail(2, str(error))
+    except KeyboardInterrupt:
+        fail(130, "interrupted")
+
+
+def _chosen(box: DeadLetters, ids: tuple[str, ...], everything: bool) -> tuple[set[str], list[str]]:
+    """The ids that are meant, and those that are not there."""
+    if everything == bool(ids):
+        fail(2, "give the ids of dead letters, or --all; `macaque dead list` has them")
+    here = {letter.id for letter in box.letters}
+    return (here, []) if everything else (here & set(ids), [number for number in ids if number not in here])
+
+
+def _report(what: str, done: list[str], failed: dict[str, str], missing: list[str], as_json: bool) -> None:
+    if as_json:
+        _print_json({what: done, "failed": failed, "missing": missing})
+    else:
+        for number in done:
+            click.echo(f"{what} {number}")
+    _end(missing, failed)
+
+
+def _end(missing: list[str], failed: dict[str, str]) -> None:
+    """A line for what did not work, and status 1."""
+    said = [f"{number} was not replayed or dropped: {reason}" for number, reason in failed.items()]
+    said += [f"there is no dead letter {number}" for number in missing]
+    if said:
+        fail(1, "; ".join(said))
+
+
+def _about(letter: Letter) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(letter).items() if name != "message"}
+
+
+def _time(letter: Letter) -> str:
+    try:
+        return datetime.fromtimestamp(letter.time / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return "at no known time"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _printable(data: Any) -> Any:
+    """Data as JSON has it; what a client of AMQP alone sent may be more."""
+    try:
+        msgspec.json.encode(data)
+    except (TypeError, ValueError):
+        return repr(data)
+    return data
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=4).decode())

@@ -1,0 +1,142 @@
+"""What a supervisor asks a server over HTTP: does it live, is it ready, what has it done.
+
+    GET /healthz   200 while the process lives
+    GET /readyz    200 while it can serve, else 503; the JSON body says what is not ready, and why
+    GET /metrics   Prometheus' text format, if prometheus-client is installed; else 501
+
+It is for supervisors on the same machine or network: plain HTTP, no log-in, and the loopback address unless told.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import msgspec
+
+if TYPE_CHECKING:
+    from macaque.server import Server
+
+__all__ = ["Health"]
+
+log = logging.getLogger(__name__)
+
+SLOW = 5.0
+"""Seconds that a client has for its request."""
+POLL = 0.1
+"""Seconds that `close` may have to wait for the thread to see it."""
+MAX_REQUESTS = 32
+"""At a time; more are hung up on."""
+JSON = "application/json"
+
+
+class Health:
+    """Serves until it is closed, on a thread of its own.
+
+    Raises:
+        OSError: it cannot listen on that address and port.
+    """
+
+    def __init__(self, server: Server, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._server = server
+        self._exposition = _observed(server)
+        try:
+            self._http = make_server(host, port, self._answer, _SixServer if ":" in host else _Server, _QuietHandler)
+        except OverflowError as error:
+            raise OSError(f"{port} is not a port: take one from 0 to 65535") from error
+        self.port = int(self._http.server_port)
+        threading.Thread(target=self._http.serve_forever, args=(POLL,), name="macaque-health", daemon=True).start()
+        log.info("health of %s at http://%s:%d/readyz", server.client_id, host, self.port)
+
+    def __enter__(self) -> Health:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Answer no more. May be called twice."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        status, content_type, body = self._page(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+        if status.startswith("405"):
+            headers.append(("Allow", "GET, HEAD"))
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _page(self, method: str, path: str) -> tuple[str, str, bytes]:
+        if path not in ("/healthz", "/readyz", "/metrics"):
+            return "404 Not Found", JSON, _json({"error": "there are /healthz, /readyz and /metrics"})
+        if method not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", JSON, _json({"error": f"{path} takes GET and HEAD"})
+        if path == "/healthz":
+            return "200 OK", JSON, _json({"alive": True})
+        if path == "/metrics":
+            if self._exposition is None:
+                said = "metrics need prometheus-client: pip install 'macaque-amqp[metrics]'"
+                return "501 Not Implemented", JSON, _json({"error": said})
+            body, content_type = self._exposition()
+            return "200 OK", content_type, body
+        unready = self._server.unready()
+        status = "503 Service Unavailable" if unready else "200 OK"
+        return status, JSON, _json({"ready": not unready, "unready": unready})
+
+
+def _observed(server: Server) -> Callable[[], tuple[bytes, str]] | None:
+    """Have the server counted, and return what has the figures; None without prometheus-client."""
+    try:
+        from macaque import metrics
+    except ImportError:
+        return None
+    metrics.observe(server)
+    return metrics.exposition
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *args: Any) -> None:
+        self._places = threading.Semaphore(MAX_REQUESTS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("a request from %s failed", client_address, exc_info=True)
+
+
+class _SixServer(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = SLOW
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug(format, *args)

@@ -1,0 +1,60 @@
+"""SIGINT and SIGTERM: the first one asks a process to leave, the second one ends it.
+
+Python runs a signal's handler in the main thread, once that comes back from what it waits for, and nothing wakes it
+when the system gave the signal to another thread, which happens under load. So a thread of its own takes the numbers of
+the signals from Python's wake-up descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["asked_to_leave"]
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def asked_to_leave(leave: Callable[[], object]) -> Iterator[None]:
+    """Have `leave()` called at the first signal, and the process ended at the second, with status 128 and its number.
+
+    Nothing of that happens outside of the main thread. Afterwards handlers and descriptor are what they were.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)  # as Python wants it
+    watching = threading.Thread(target=_watch, args=(reading, leave), name="macaque-signals", daemon=True)
+    watching.start()
+    descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    handlers = [signal.signal(number, _nothing) for number in ENDING]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ENDING, handlers, strict=True):
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(descriptor)
+        writing.close()
+        watching.join()
+        reading.close()
+
+
+def _watch(reading: socket.socket, leave: Callable[[], object]) -> None:
+    leaving = False
+    while numbers := reading.recv(64):
+        for number in numbers:
+            if number in ENDING:
+                if leaving:
+                    os._exit(128 + number)
+                leaving = True
+                leave()
+
+
+def _nothing(number: int, frame: object) -> None:
+    """A handler, without which Python would end the process itself."""

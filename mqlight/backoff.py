@@ -1,0 +1,23 @@
+"""How long to wait before trying again."""
+
+from __future__ import annotations
+
+
+class Backoff:
+    """How long to wait before the next attempt: exponential with full jitter, so that many clients do not come back at
+    once.
+    """
+
+    def __init__(self, shortest: float = 0.1, longest: float = 5.0) -> None:
+        self._shortest = shortest
+        self._longest = longest
+        self._failures = 0
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next(self, chance: float) -> float:
+        """Seconds to wait. ``chance`` is a random number from 0 to 1."""
+        most = min(self._longest, self._shortest * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        return most * chance

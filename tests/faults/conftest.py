@@ -1,0 +1,78 @@
+"""A server that may be killed and comes back, networks that fail, and the figures of how long it took to recover."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import macaque
+from faults.proxy import Proxy
+from faults.resilient import Resilient
+from faults.stream import DEADLINE
+from processes import Process, Spawn
+
+_figures: dict[str, list[float]] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, seconds in _figures.items():
+        terminalreporter.write_line(
+            f"{name}: {len(seconds)} times, median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s"
+        )
+
+
+@pytest.fixture
+def recovered(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Note that it took so many seconds to recover from something; AssertionError if it was too long."""
+
+    def note(what: str, seconds: float) -> None:
+        _figures.setdefault(what, []).append(seconds)
+        # The promise is 5 s: the longest pause between two attempts. The rest is for a machine with other things to do.
+        assert seconds < 8, f"{what}: recovered after {seconds:.2f} s only"
+
+    return note
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Resilient]:
+    """A server that keeps its messages on disk."""
+    server = Resilient(tmp_path / "data")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def forgetful() -> Iterator[Resilient]:
+    """A server that keeps its messages in memory."""
+    server = Resilient()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def network() -> Iterator[Callable[[int], Proxy]]:
+    """Networks that can fail: `network(port)` leads to a port of this machine."""
+    with ExitStack() as stack:
+        yield lambda port: stack.enter_context(Proxy(port))
+
+
+@pytest.fixture
+def caller() -> Iterator[Callable[[str], macaque.Client]]:
+    """Clients whose calls outlast every fault: `caller(url)`."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(macaque.Client(broker=url, timeout=DEADLINE))
+
+
+@pytest.fixture
+def workers(spawn: Spawn) -> Callable[..., Process]:
+    """Keep workers alive: `workers(url, endpoint, count, pause)`."""
+
+    def start(url: str, endpoint: str = "echo", count: int = 2, pause: float = 0.0) -> Process:
+        arguments = ["tests/faults/workers.py", endpoint, str(count), str(pause)]
+        return spawn(arguments, env={"MACAQUE_BROKER": url}, ready=f"serves .*{endpoint}")
+
+    return start

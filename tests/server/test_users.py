@@ -1,0 +1,154 @@
+"""The users file: its lines, its passwords, and how it is replaced."""
+
+from __future__ import annotations
+
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mqlight.server.users import Kept, Users, UsersError, UsersFile, hashed, set_password
+from processes import ROOT, wait_until
+
+KEPT = hashed("swim")
+
+
+def test_a_password_is_known_by_its_hash_and_no_other_is() -> None:
+    assert Kept.parse(KEPT).is_made_of("swim")
+    assert not Kept.parse(KEPT).is_made_of("Swim")
+    assert KEPT.startswith("scrypt:16384:8:1:") and "swim" not in KEPT
+    assert hashed("swim") != KEPT, "each has a salt of its own"
+
+
+def test_a_user_may_do_what_its_lines_and_those_of_everybody_say() -> None:
+    users = Users.parse(f"# who\n\nfish password {KEPT}\nfish send a b/#\n  fish\tsubscribe c\n* send news\nx send y\n")
+    fish = users.user("fish")
+    assert fish.permissions.send == ("a b/#", "news") and fish.permissions.subscribe == ("c",)
+    assert users.user("nobody").permissions.send == ("news",)
+    assert users.user(None).permissions.send == ("news",)
+    assert users.is_password_of("fish", "swim") and not users.is_password_of("fish", "fly")
+    assert not users.is_password_of("x", "") and not users.is_password_of("nobody", "")
+
+
+def test_a_certificate_lets_in_whom_a_line_names() -> None:
+    users = Users.parse("fish certificate\n* send a\n")
+    assert users.has_certificate("fish") and not users.has_certificate("bird")
+    assert Users.parse("* certificate\n").has_certificate("bird")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("fish", "the second word is none of password, certificate, send and subscribe"),
+        ("fish swim", "the second word is none of"),
+        ("fish password swim", "the password of 'fish' is not as"),
+        ("fish password scrypt:16384:8:1:x:y", "the password of 'fish' is not as"),
+        (f"fish password {KEPT.replace('16384', '1073741824')}", "the password of 'fish' is not as"),
+        (f"fish password {KEPT.replace('16384', '16383')}", "the password of 'fish' is not as"),
+        (f"fish password {KEPT}\nfish password {KEPT}", "has a password already"),
+        (f"anonymous password {KEPT}", "anonymous can have no password"),
+        (f"* password {KEPT}", "can have no password"),
+        ("fish certificate x", 'write "fish certificate"'),
+        ("fish send", "topic pattern is empty"),
+        ("fish subscribe " + "#/" * 20, "more than 16 levels"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named_by_its_number_and_never_shown(line: str, reason: str) -> None:
+    with pytest.raises(UsersError) as caught:
+        Users.parse("# a comment\n" + line)
+    assert reason in str(caught.value)
+    assert f"line {line.count(chr(10)) + 2}: " in str(caught.value)
+    assert "swim" not in str(caught.value) and KEPT not in str(caught.value)
+
+
+def test_setting_a_password_leaves_all_other_lines_alone(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    assert set_password(str(file), "fish", "swim")
+    assert set_password(str(file), "bird", "fly")
+    lines = file.read_text().splitlines()
+    assert lines[1:3] == ["fish send #", "fish subscribe #"]
+    lines[1:3] = ["# narrow", "fish send a"]
+    file.write_text("\n".join(lines))
+    assert not set_password(str(file), "fish", "dive")
+    after = file.read_text().splitlines()
+    assert after[1:] == lines[1:] and after[0] != lines[0]
+    assert Users.parse(file.read_text()).is_password_of("fish", "dive")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["users"]
+
+
+def test_a_users_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "users")
+    set_password(str(tmp_path / "link"), "fish", "swim")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "users").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "#a", "*", "anonymous", "a\n", "a\x00"])
+def test_a_name_that_no_user_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsersError):
+        set_password(str(tmp_path / "users"), name, "swim")
+    assert not (tmp_path / "users").exists()
+
+
+def test_a_file_that_is_broken_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("nonsense\n")
+    with pytest.raises(UsersError, match="line 1"):
+        set_password(str(file), "fish", "swim")
+    assert file.read_text() == "nonsense\n"
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    users = Users.parse(f"fish password {KEPT}\n")
+    assert KEPT.split(":")[-1] not in f"{users!r} {vars(users)!r}"
+
+
+def test_a_file_is_read_again_when_it_has_changed_and_an_error_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text("a send b\n")
+    file = UsersFile(str(path))
+    assert file.refresh() is None
+    path.write_text("a send c\nb send d\n")
+    before = file.refresh()
+    assert before is not None and not before.same(file.users, "a") and before.same(file.users, "c")
+    path.write_text("nonsense here\n")
+    with pytest.raises(UsersError):
+        file.refresh()
+    assert file.refresh() is None and file.users.user("a").permissions.send == ("c",)
+    path.unlink()
+    with pytest.raises(UsersError, match="No such file"):
+        file.refresh()
+    assert file.refresh() is None
+
+
+def test_the_command_reads_a_password_from_standard_input(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mqlight.server", "passwd", str(tmp_path / "users"), "fish"]
+    done = subprocess.run(command, input="swim\n", text=True, capture_output=True, cwd=ROOT, timeout=20)
+    assert done.returncode == 0 and "fish may send to and subscribe to everything" in done.stdout
+    assert Users.parse((tmp_path / "users").read_text()).is_password_of("fish", "swim")
+    done = subprocess.run(command, input="\n", text=True, capture_output=True, cwd=ROOT, timeout=20)
+    assert (done.returncode, done.stderr) == (2, "the password is empty; give at least one character\n")
+
+
+def test_the_command_asks_twice_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mqlight.server", "passwd", str(tmp_path / "users"), "fish"]
+    try:
+        process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True
+        )
+        seen = b""
+        for prompt in (b"password for fish: ", b"again: "):
+            while prompt not in seen:
+                seen += os.read(ours, 1000)
+            os.write(ours, b"swim\n")
+        assert process.wait(20) == 0
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert b"swim" not in seen
+    wait_until(lambda: Users.parse((tmp_path / "users").read_text()).is_password_of("fish", "swim"))
