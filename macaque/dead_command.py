@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
@@ -25,6 +25,13 @@ timeout_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "everything", is_flag=True, help="All that there are.")
+
+
+def choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments of a command for some letters or all."""
+    for each in broker_option, timeout_option, json_option, all_option, ids_argument:
+        command = each(command)
+    return command
 
 
 @click.group()
@@ -52,11 +59,7 @@ def list_(as_json: bool, timeout: float, broker: str | None) -> None:
 
 
 @dead.command()
-@ids_argument
-@all_option
-@json_option
-@timeout_option
-@broker_option
+@choosing
 def show(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
     """Print dead letters with all that is known about them, and their data."""
     with _opened(broker, timeout) as box:
@@ -73,11 +76,7 @@ def show(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, 
 
 
 @dead.command()
-@ids_argument
-@all_option
-@json_option
-@timeout_option
-@broker_option
+@choosing
 def replay(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
     """Send dead letters to their service again, as if they had never been tried.
 
@@ -90,11 +89,7 @@ def replay(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float
 
 
 @dead.command()
-@ids_argument
-@all_option
-@json_option
-@timeout_option
-@broker_option
+@choosing
 def drop(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, broker: str | None) -> None:
     """Forget dead letters."""
     with _opened(broker, timeout) as box:
