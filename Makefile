@@ -1,5 +1,7 @@
 # make run      install into .venv and run the server, the back ends and the front end; Ctrl-C stops them
 # make test     install what the tests need, then lint, check types and run every test
+# make test-compiled  the tests of mqlight.amqp, wire and server on the compiled build alone (part of make test)
+# make test-pythons   run the tests on every Python from 3.10 to 3.14 that is here, but browser, brokers and faults
 # make bench    compare with nats-py over nats-server in one run
 # make bench-brokers   compare with FastStream and nameko on RabbitMQ 4 in one run
 # make fuzz     throw RUNS hostile inputs at TARGET (sasl, value, message, topics, envelope, server ...: tests/fuzz)
@@ -20,7 +22,7 @@ RUNS ?= 100000
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: help run test bench bench-brokers fuzz soak clean
+.PHONY: help run test test-compiled test-pythons bench bench-brokers fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -33,9 +35,20 @@ test: .venv/.installed-test
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-compiled
+
+# The engine and the layers that stand on it run compiled as well as plain; without a C compiler, plain alone.
+test-compiled: .venv/.installed-test
+	@if command -v "$${CC:-cc}" >/dev/null 2>&1 && [ -z "$$MACAQUE_PURE" ]; then \
+	    ./scripts/compiled && cd build/compiled && ../../.venv/bin/python -m pytest tests/amqp tests/wire tests/server; \
+	else echo "No C compiler: the tests ran on the plain build alone."; fi
+
+test-pythons:
+	@./scripts/test-pythons $(PYTEST_ARGS)
 
 bench: .venv/.installed-bench
-	.venv/bin/python benchmarks/rpc.py $(BENCH_ARGS)
+	./scripts/compiled
+	cd build/compiled && ../../.venv/bin/python benchmarks/rpc.py $(BENCH_ARGS)
 
 bench-brokers: .venv/.installed-run
 	.venv/bin/python benchmarks/brokers.py $(BENCH_ARGS)
@@ -47,10 +60,10 @@ soak: .venv/.installed-run
 	.venv/bin/python benchmarks/soak.py $(SOAK_ARGS)
 
 clean:
-	rm -rf .venv build mqlight/wire/*.so mqlight/wire/*.c
+	rm -rf .venv build
 
 # A stamp is newer than what it was installed from, so a second run installs nothing.
-INSTALLED_FROM = pyproject.toml scripts/install $(wildcard mqlight/wire/*.pyx)
+INSTALLED_FROM = pyproject.toml scripts/install setup.py
 
 .venv/.installed-run: $(INSTALLED_FROM)
 	@PYTHON="$(PYTHON)" ./scripts/install run --editable '.[server,web]'

@@ -3,21 +3,27 @@
 All workers share the destination `python-back-end` of the topic `mqlight/sample/wordsuppercase`, so each word goes to
 exactly one of them, and words sent while none is running wait for the next one. The server to connect to is
 `MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. SIGTERM and SIGINT finish the word in
-hand, then stop; a second one stops at once.
+hand, then stop; a second one stops at once. `--delay 0.5` is slow motion: each word takes half a second.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
+import time
 import uuid
 from typing import NoReturn
 
 import macaque
+from macaque.logs import FORMATS, LEVELS, set_up
 
 SERVICE = "mqlight/sample/wordsuppercase"
 SHARE_ID = "python-back-end"
 CLIENT_ID = "backend_" + uuid.uuid4().hex[:7]
+
+CREDIT = 5
+"""Words that this worker holds at a time: the next one is here when one is answered."""
 
 log = logging.getLogger("backend")
 
@@ -28,25 +34,46 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
+def seconds(text: str) -> float:
+    """Return a number of seconds from 0 to 3600; raise ValueError."""
+    value = float(text)
+    if not 0 <= value <= 3600:
+        raise ValueError
+    return value
+
+
+parser = argparse.ArgumentParser(prog="python -m backend", description="Turn words into upper case.")
+parser.add_argument("--delay", type=seconds, default=0.0, help="slow motion: seconds that each word takes longer")
+parser.add_argument("--log-level", choices=LEVELS, default="info", help="the least level that is logged")
+parser.add_argument("--log-format", choices=FORMATS, default="text", help="lines of text, or JSON objects")
+options = parser.parse_args(None if __name__ == "__main__" else [])
+
 try:
     app = macaque.Server(cid=CLIENT_ID)
 except (TypeError, ValueError) as error:
     fail(error)
 
 
-# One word at a time: a slow worker holds back one word, and the others of the share take the rest.
-@app.service(SERVICE, share_id=SHARE_ID, credit=1)
-def upper_case(data: object) -> dict[str, str]:
-    """Take `{"word": str}` and return `{"word": its upper case, "backend": who did it}`; abort with 400 otherwise."""
+# In slow motion one word at a time: a slow worker holds back one word, and the others of the share take the rest.
+@app.service(SERVICE, share_id=SHARE_ID, credit=1 if options.delay else CREDIT)
+def upper_case(data: object) -> dict[str, str | float]:
+    """Take `{"word": str}` and return its upper case; abort with 400 otherwise.
+
+    Returns:
+        `{"word": the upper case, "backend": this worker, "workMs": the milliseconds that it took}`.
+    """
+    began = time.monotonic()
     word = data.get("word") if isinstance(data, dict) else None
     if not isinstance(word, str):
         macaque.abort(400, f'send an object with a "word" that is a string, not {repr(data)[:200]}')
-    log.info("received %r", word)
-    return {"word": word.upper(), "backend": f"Python: {CLIENT_ID}"}
+    log.debug("received %r", word)
+    time.sleep(options.delay)
+    upper = word.upper()
+    return {"word": upper, "backend": f"Python: {CLIENT_ID}", "workMs": round((time.monotonic() - began) * 1000, 3)}
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    set_up(options.log_level, options.log_format, log.name)
     try:
         app.run()
     except macaque.ConnectionLost as error:

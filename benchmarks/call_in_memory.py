@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable
 
 from macaque.envelope import decode_reply, decode_request, encode_reply, encode_request
+from mqlight.amqp.engine import READ, Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.outgoing import Outgoing
 from mqlight.server.broker import Broker
 from mqlight.server.connection import ClientConnection
 from mqlight.server.limits import Limits
 from mqlight.session import Session
 from mqlight.subscription import Subscription
-from mqlight.wire.engine import READ, Engine
-from mqlight.wire.link import Link
-from mqlight.wire.terms import Condition, Handle, Outcome
 
 CALLS = 5000
 IN_FLIGHT = 100

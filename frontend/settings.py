@@ -1,92 +1,73 @@
-"""What an operator can set: one environment variable for each field, `FRONTEND_` and the field's name in capitals.
+"""The settings of an operator: one environment variable for each field, `FRONTEND_` and the field's name in capitals.
 
-Pure: the environment comes in as an argument.
+docs/web.md says what each is for. Bounds that nobody needs to change are constants beside the code that keeps them;
+those of HTTP connections are in gunicorn.conf.py. Pure: the environment is an argument.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from macaque.environment import is_service_link, nearest
 
 PREFIX = "FRONTEND_"
-LEAST_SECRET = 16
+HOST_NAME = r"(\*|\.?[\w-]+(\.[\w-]+)*)"
+NOT_OURS = {"FRONTEND_HOST": "HOST", "FRONTEND_PORT": "PORT"}
+
+Count = Annotated[int, Meta(ge=1, le=60_000)]
+Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class BadSetting(Exception):
-    """A variable of the environment says what cannot work; the sentence names it, its value and what would be right."""
-
-
-def number(default: float, least: float, most: float) -> Any:
-    return field(default=default, metadata={"least": least, "most": most})
+    """The environment holds an invalid value; the sentence names the variable, the value and the fix."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The limits of the front end, and what it should know of what stands before it. Times are in seconds."""
+    """The limits of the front end, and its surroundings. Times are in seconds, rates in requests a second."""
 
-    max_connections: int = number(5000, 1, 100_000)
-    """Connections open at a time; more wait until one ends."""
-    max_connections_per_address: int = number(500, 1, 100_000)
-    """Of them, from one address; more are refused. Behind a proxy, whose address all have, it does not count."""
-    max_headers: int = number(16_384, 1024, 1_048_576)
-    """Bytes of the headers of a request."""
-    max_body: int = number(65_536, 16, 16_777_216)
-    """Bytes of the body of a request."""
-    idle_timeout: float = number(75.0, 0.1, 3600)
-    """Seconds that a connection may wait for its next request."""
-    header_timeout: float = number(10.0, 0.1, 3600)
-    """Seconds from the first byte of a request (from the connection, for the first one) to the end of its headers."""
-    body_timeout: float = number(20.0, 0.1, 3600)
-    """Seconds for the body of a request."""
-    send_timeout: float = number(20.0, 0.1, 3600)
-    """Seconds for the client to take a response."""
-    max_words: int = number(5000, 1, 1_000_000)
-    """Words in a sentence."""
-    max_word: int = number(1000, 1, 1_000_000)
-    """Characters in a word."""
-    word_timeout: float = number(60.0, 0.1, 3600)
-    """Seconds that a word has for its answer; it waits that long for a worker to come back."""
-    max_in_flight: int = number(20_000, 1, 60_000)
-    """Words that are out with workers, of all sessions together."""
-    max_sessions: int = number(10_000, 1, 1_000_000)
-    """Sessions that have words which are out or not fetched."""
-    max_buffer: int = number(134_217_728, 1000, 2**40)
-    """Room for all words that are out or not fetched, in characters; a word takes its length and 200 more."""
-    max_buffer_per_session: int = number(16_777_216, 1000, 2**40)
-    """Room for those of one session."""
-    max_age: float = number(600.0, 1, 86_400)
-    """Seconds that a reply waits to be fetched."""
-    max_polls: int = number(2000, 1, 100_000)
-    """Polls held at a time."""
-    max_polls_per_session: int = number(8, 1, 100_000)
-    """Polls held for one session, or for one address of clients without a session."""
-    rate_per_session: float = number(50.0, 0.1, 1_000_000)
-    """Requests a second, on average, of one session. A poll that brings a word is free."""
-    rate_per_address: float = number(500.0, 0.1, 1_000_000)
-    """Requests a second, on average, from one address (from one network of 2^64, for IPv6)."""
-    proxies: int = number(0, 0, 10)
-    """Proxies before the front end whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed."""
-    metrics: str = field(default="loopback", metadata={"choices": ("loopback", "all", "off")})
-    """Who may read /metrics: this machine's own clients, everybody, or nobody."""
-    secret: str = field(default="", repr=False, metadata={"secret": True})
-    """What session cookies are signed with; without it each process makes its own."""
+    word_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
+    max_words: Count = 5000
+    max_waiting: Count = 50_000
+    max_waiting_per_session: Count = 20_000
+    max_age: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    rate_per_session: Rate = 50
+    rate_per_address: Rate = 500
+    hosts: Annotated[str, Meta(pattern=rf"^\s*{HOST_NAME}(\s*,\s*{HOST_NAME})*\s*$")] = ""
+    proxies: Annotated[int, Meta(ge=0, le=10)] = 0
+    metrics: Annotated[str, Meta(pattern="^(loopback|all|off)$")] = "loopback"
+    secret: Annotated[str, Meta(min_length=16)] = field(default="", repr=False)
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str, Meta(pattern="^(text|json)$")] = "text"
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Settings:
-        """Return the settings of an environment; raise BadSetting. A variable that is empty counts as not set.
+        """Return the settings of an environment; raise BadSetting. An empty variable counts as not set.
 
         On Cloud Foundry (`VCAP_APPLICATION`) there is one proxy, its router, unless `FRONTEND_PROXIES` says otherwise.
         """
         values: dict[str, Any] = {"proxies": 1} if "VCAP_APPLICATION" in environ else {}
-        known = {variable(each.name): each for each in dataclasses.fields(cls)}
-        for name, text in environ.items():
-            if name.startswith(PREFIX) and text:
-                if name not in known:
-                    raise BadSetting(f"There is no setting {name}: unset it, or use one of {', '.join(known)}.")
-                values[known[name].name] = parsed(known[name], name, text)
+        kinds = {variable(name): (name, kind) for name, kind in typing.get_type_hints(cls, include_extras=True).items()}
+        for key, text in environ.items():
+            if not text or not key.startswith(PREFIX) or is_service_link(key, text):
+                continue
+            if key not in kinds:
+                meant = nearest(key, [*kinds, *NOT_OURS]) or ", ".join(kinds)
+                raise BadSetting(f"There is no setting {key}: unset it, or use {NOT_OURS.get(meant, meant)}.")
+            name, kind = kinds[key]
+            try:
+                values[name] = msgspec.convert(text, kind, strict=False)
+            except msgspec.ValidationError as error:
+                if name == "secret":
+                    raise BadSetting(f"{key} is too short: give it at least 16 random characters.") from None
+                example = getattr(cls, name) or "fish.example.com"
+                raise BadSetting(f"{key}={text} is not valid ({error}): try {key}={example}.") from None
         return cls(**values)
 
 
@@ -95,23 +76,13 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def parsed(setting: dataclasses.Field[Any], name: str, text: str) -> Any:
-    meta = setting.metadata
-    if "secret" in meta:
-        if len(text) < LEAST_SECRET:
-            raise BadSetting(f"{name} is too short: give it at least {LEAST_SECRET} characters that nobody can guess.")
-        return text
-    if "choices" in meta:
-        if text not in meta["choices"]:
-            raise BadSetting(f"{name}={text} is not one of {', '.join(meta['choices'])}: try {name}={setting.default}.")
-        return text
-    kind = int if isinstance(setting.default, int) else float
-    try:
-        value: float = kind(text)
-    except ValueError:
-        value = math.nan
-    if not meta["least"] <= value <= meta["most"]:
-        numbers = "a whole number" if kind is int else "a number"
-        bounds = f"from {meta['least']} to {meta['most']}"
-        raise BadSetting(f"{name}={text} is not {numbers} {bounds}: try {name}={setting.default}.")
-    return value
+def address(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return the host and port to listen on, from `HOST` and `PORT`; raise BadSetting for a bad port.
+
+    Without `HOST` it is 127.0.0.1, and all interfaces on Cloud Foundry (`VCAP_APPLICATION`).
+    """
+    host = environ.get("HOST") or ("0.0.0.0" if "VCAP_APPLICATION" in environ else "127.0.0.1")
+    text = environ.get("PORT") or "8000"
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise BadSetting(f"PORT={text} is not a port: set PORT to a number from 0 to 65535, for example PORT=8000.")
+    return host, int(text)

@@ -12,5 +12,15 @@ __all__ = [
     "RemoteError",
     "Server",
     "Timeout",
+    "__version__",
     "abort",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, which is read when it is asked for."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import mqlight
+
+    return mqlight.__version__

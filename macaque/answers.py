@@ -80,6 +80,13 @@ class Answers(Generic[A, W]):
                 self._forget(now)
             return waiting
 
+    def leave(self, key: Hashable, waiter: W) -> None:
+        """It waits no more."""
+        with self._lock:
+            waiting = self._running.get(key, [])
+            if waiter in waiting:
+                waiting.remove(waiter)
+
     def _forget(self, now: float) -> None:
         answers = self._answers
         while answers:

@@ -8,23 +8,39 @@ The rules of this file:
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from macaque.cycles import told_of_waits
+from mqlight.wire.functions import unrun
 
 if TYPE_CHECKING:
     from macaque.client import Client
-    from mqlight.wire.terms import Condition, Outcome
+    from mqlight.amqp.types import Condition, Outcome
 
-__all__ = ["Call", "Notice", "checked_timeout", "checked_uuid"]
+__all__ = ["Call", "Notice", "check_callback", "checked_timeout", "checked_uuid"]
 
 MAX_TIMEOUT = 30 * 24 * 3600.0
 """Seconds: the MQ Light limit for the life of a message."""
 
 MAX_UUID = 256
 
+GRACE = 0.25
+"""Seconds after its deadline at which a waiting thread ends a call itself: the connection's clock is late then."""
+
 _changing = threading.Lock()
 """Held for a few instructions where a call ends or a wait begins: one for all costs less than one for each call."""
+
+
+def _after_fork() -> None:
+    global _changing
+    _changing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Call:
@@ -52,6 +68,8 @@ class Call:
 
     gathers = False
     """Whether it goes on after its first reply."""
+    needs_a_service = True
+    """Whether it ends by what a service does."""
 
     def __init__(
         self,
@@ -115,7 +133,12 @@ class Call:
         return self._error
 
     def add_done_callback(self, function: Callable[[Call], object]) -> None:
-        """Have `function(call)` called at the end of the call, where callbacks run; or now, if that has been."""
+        """Have `function(call)` called at the end of the call, where callbacks run; or now, if that has been.
+
+        Raises:
+            TypeError: it is no plain function.
+        """
+        check_callback(function)
         with _changing:
             if not self._done:
                 if self._callbacks is None:
@@ -132,12 +155,24 @@ class Call:
             if wakeup is None:
                 wakeup = self._wakeup = threading.Lock()
                 wakeup.acquire()
+        about_to_wait = told_of_waits.get(threading.get_ident())
+        if about_to_wait is not None and self.needs_a_service:
+            about_to_wait(self.topic)
         self._client._before_blocking()
-        if not wakeup.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
+        own = max(0.0, self.deadline - monotonic()) + GRACE
+        if timeout is None or timeout > own:
+            if not wakeup.acquire(timeout=own):
+                self._client._overtime(self)
+                wakeup.acquire()  # this thread or another has taken it out, and ends it now
+        elif not wakeup.acquire(timeout=max(timeout, 0.0)):
             raise TimeoutError(f"The call of {self.topic!r} has not ended within {timeout:g} s; it goes on.")
         wakeup.release()  # somebody else may wait as well
 
     # For the client
+
+    def _forget(self, error: Exception) -> None:
+        """In the child of a fork: it has ended here, and nobody is told but who asks."""
+        self._error, self._done, self._callbacks = error, True, None
 
     def _end(self, data: Any, error: Exception | None) -> None:
         """The call is over, with data or an error. Short, and safe to call under the connection's lock."""
@@ -163,8 +198,19 @@ class Notice(Call):
 
     __slots__ = ()
 
+    needs_a_service = False
+
     def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
         self._client._notified(self, outcome, condition)
+
+
+def check_callback(function: object) -> None:
+    """Raise TypeError for a callback whose call would run nothing."""
+    if not callable(function):
+        raise TypeError(f"The callback {function!r} is not a function.")
+    kind = unrun(function)
+    if kind is not None:
+        raise TypeError(f"The callback {function!r} is {kind}, so a call of it runs nothing: write a plain one.")
 
 
 def checked_uuid(uuid: object) -> str:

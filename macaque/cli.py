@@ -6,7 +6,6 @@ A mistake is one line on stderr: exit code 2 when the command or its surrounding
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from typing import Any
@@ -18,14 +17,15 @@ from macaque.client import TIMEOUT, Client
 from macaque.dead_command import dead
 from macaque.doctor_command import doctor
 from macaque.errors import ConnectionLost, MacaqueError
+from macaque.logs import FORMATS, LEVELS, set_up
 from macaque.server import CLOSE_TIMEOUT, Server
-from macaque.terminal import broker_option, fail, quiet, shortened, unusable_broker
+from macaque.terminal import Commands, broker_option, fail, print_json, quiet, shortened, unusable_broker
 from mqlight.errors import InvalidArgumentError
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="macaque-amqp")
 def main() -> None:
     """Microservices over AMQP 1.0."""
@@ -52,7 +52,7 @@ def call(topic: str, json: str, timeout: float, broker: str | None) -> None:
     except (ValueError, RecursionError) as error:
         fail(2, f"{shortened(json)} is not JSON ({error}); a string needs its quotes, as in '\"text\"'")
     answer = _call(topic, data, timeout, broker)
-    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=4).decode())
+    print_json(answer)
 
 
 def _call(topic: str, data: Any, timeout: float, broker: str | None) -> Any:
@@ -79,7 +79,7 @@ def _call(topic: str, data: Any, timeout: float, broker: str | None) -> Any:
 
 @main.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--debug", is_flag=True, help="Log more, and send tracebacks to callers.")
+@click.option("--debug", is_flag=True, help="Log a line for each request, and send tracebacks to callers.")
 @click.option(
     "--drain-timeout",
     type=click.FloatRange(min=0),
@@ -95,12 +95,28 @@ def _call(topic: str, data: Any, timeout: float, broker: str | None) -> Any:
     help="Serve /healthz, /readyz and /metrics there over HTTP; 0 takes a free port. [default: do not]",
 )
 @click.option("--health-host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address for that.")
-def run(app: str, debug: bool, drain_timeout: float, health_port: int | None, health_host: str) -> None:
+@click.option("--log-level", type=click.Choice(LEVELS), show_default="info", help="The least level that is logged.")
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Lines of text, or JSON objects.",
+)
+def run(
+    app: str,
+    debug: bool,
+    drain_timeout: float,
+    health_port: int | None,
+    health_host: str,
+    log_level: str | None,
+    log_format: str,
+) -> None:
     """Serve the services of APP, a macaque.Server in MODULE or a function that returns one, until Ctrl-C or SIGTERM.
 
     Then it takes no more requests, finishes those in hand, and leaves. A second signal ends it at once.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up(log_level or ("debug" if debug else "info"), log_format)
     server = _load(app)
     try:
         server.run(debug=debug, drain_timeout=drain_timeout, health_port=health_port, health_host=health_host)

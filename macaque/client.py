@@ -14,28 +14,34 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import logging
 import os
 import threading
 import uuid
+import warnings
+import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from time import monotonic, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from macaque.call import Call, Notice, checked_timeout, checked_uuid
+from macaque.call import Call, Notice, check_callback, checked_timeout, checked_uuid
 from macaque.envelope import BadReply, Reply, decode_reply, encode_notice, encode_request
 from macaque.errors import ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
 from macaque.gathering import MAX_REPLIES, Gathering, Gatherings, checked_replies
+from macaque.ids import id_of_child, made_up_id
 from macaque.keeper import keeper
-from macaque.pending import MAXIMUM, Pending
+from macaque.pending import MAXIMUM, Added, Pending
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.arguments import client_id
 from mqlight.connection import Connection, State
 from mqlight.delivery import Delivery
-from mqlight.errors import MQLightError, StoppedError
+from mqlight.errors import MQLightError, NetworkError, StoppedError
 from mqlight.service import ServiceLike, resolve
-from mqlight.wire.terms import Condition, Outcome
+from mqlight.session import EXPIRED
+from mqlight.wire import forks
+from mqlight.wire.log import Log, attempt
 from mqlight.wire.topics import validate_topic
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 TIMEOUT = 30.0
 """Seconds that a call has when nobody says otherwise."""
@@ -52,6 +58,8 @@ REPLY_TTL = 30
 REPLY_CREDIT = 1024
 CLOSE_TIMEOUT = 2.0
 KNOWN_TOPICS = 4096
+LOOK = 1.0
+"""Seconds after which a client that nobody holds, and whose calls have ended, is closed."""
 
 
 class Client:
@@ -77,10 +85,18 @@ class Client:
         security_options: dict[str, Any] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.client_id = client_id(f"macaque_{uuid.uuid4().hex[:12]}" if cid is None else cid)
+        self._cid = None if cid is None else client_id(cid)
         self._timeout = checked_timeout(timeout)
-        service, _ = resolve(broker, security_options, os.environ)
-        self._reply_to = f"response/{self.client_id}"
+        self._service, _ = resolve(broker, security_options, os.environ)
+        self._metrics: CallMetrics | None = None
+        """Set by `macaque.metrics.observe`."""
+        self._begin(self._cid or made_up_id())
+        forks.register(self)
+
+    def _begin(self, name: str) -> None:
+        """Be a client of that id which has not called anything yet."""
+        self.client_id = name
+        self._reply_to = f"response/{name}"
         self._prefix = str(uuid.uuid4())[:24]
         self._numbers = itertools.count(1)
         self._topics: set[str] = set()
@@ -88,7 +104,7 @@ class Client:
         self._gatherings = Gatherings(self)
         self._room = threading.Condition()
         self._waiting = 0
-        self._owed: dict[str, None] = {}
+        self._owed: dict[Call, None] = {}
         """Calls with a callback that has not returned yet. One dict operation at a time needs no lock."""
         self._turn = threading.Lock()
         self._started = False
@@ -96,18 +112,43 @@ class Client:
         self._watched = False
         self._refused: Exception | None = None
         self._starting = threading.Lock()
-        self._metrics: CallMetrics | None = None
-        """Set by `macaque.metrics.observe`."""
-        self._connection = Connection(service, self.client_id, on_state=self._on_state)
-        self._connection.every(self._expire)
+        self._home = home = _Home(self)
+        self._connection = Connection(self._service, name, on_state=home.on_state)
+        self._connection.every(home.expire)
         self._lane = self._connection.lane(1)
         self._subscription = self._connection.subscribe(
             self._reply_to,
             ttl=REPLY_TTL,
             credit=REPLY_CREDIT,
-            on_delivery=self._on_delivery,
-            on_subscribed=self._on_subscribed,
+            on_delivery=home.on_delivery,
+            on_subscribed=home.on_subscribed,
         )
+
+    def after_fork(self) -> None:
+        """In the child of a fork: the calls in flight are the parent's, and the next one makes a connection of its own.
+
+        A client id that was chosen stays the parent's; the child's has a random end.
+        """
+        calls = [*self._pending.abandon(), *self._gatherings.abandon()]
+        closed = self._closed
+        self._begin(id_of_child(self._cid))
+        self._closed = closed
+        for call in calls:
+            call._forget(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
+
+    def __del__(self) -> None:
+        if not getattr(self, "_started", False) or self._closed:
+            return
+        connection, subscription = self._connection, self._subscription
+
+        def leave() -> None:
+            if connection.state is State.STARTED:
+                connection.unsubscribe(subscription, forget=True)
+            connection.stop(CLOSE_TIMEOUT)
+
+        connection.run_soon(leave)
+        said = f"{self!r} was dropped without close(): write `with macaque.Client() as client:`, or close it"
+        warnings.warn(said, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"<macaque.Client {self.client_id}: {self._connection.state.value}>"
@@ -133,15 +174,22 @@ class Client:
         return self.connected and self._subscription.ready
 
     def start(self) -> None:
-        """Begin to connect, and return at once. Calls do that themselves. Raises ConnectionLost after `close`."""
+        """Begin to connect, and return at once. Calls do that themselves.
+
+        Raises:
+            ConnectionLost: the client was closed, or the process cannot start a thread.
+        """
         with self._starting:
             if self._closed:
                 raise ConnectionLost(
                     f"The client {self.client_id} was closed: make a new one to go on calling.", reason="closed"
                 )
             if not self._started:
-                self._connection.start()
-                atexit.register(self._at_exit)
+                try:
+                    self._connection.start()
+                except NetworkError as error:
+                    raise self._lost(error) from error
+                _started.add(self)
                 self._started = True
 
     def connect(self, timeout: float = 10.0) -> None:
@@ -170,7 +218,7 @@ class Client:
             started = self._started
         self._close_calls()
         if started:
-            atexit.unregister(self._at_exit)
+            _started.discard(self)
             if self.connected and self._refused is None:
                 self._connection.unsubscribe(self._subscription, forget=True)
             self._connection.stop(timeout)
@@ -226,12 +274,12 @@ class Client:
         if owing:
             self._check_callbacks(callback, on_error)
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
-        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else self._unused(uuid)
+        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else checked_uuid(uuid)
         message = encode_request(number, endpoint, data, self._reply_to, now=time(), timeout=seconds)
         deadline = monotonic() + seconds
         call = _make(self, number, endpoint, seconds, deadline, callback, on_error)
         if owing:
-            self._owed[number] = None
+            self._owed[call] = None
         self._send(call, message)
         return call
 
@@ -264,16 +312,19 @@ class Client:
             self._check_topic(topic)
         life = None if ttl is None else checked_timeout(ttl, "ttl")
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
-        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else self._unused(uuid)
+        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else checked_uuid(uuid)
         message = encode_notice(number, topic, data, self.client_id, now=time(), ttl=life)
         notice = Notice(self, number, topic, seconds, monotonic() + seconds, None, None)
         self._send(notice, message)
         return notice
 
     def _send(self, call: Call, message: bytes) -> None:
-        if len(self._owed) > MAXIMUM or not self._pending.add(call):
+        if len(self._owed) > MAXIMUM or not self._add(call):
             self._wait_for_room(call)
-        connection = self._connection
+        connection, home = self._connection, self._home
+        if home.held is not self:
+            home.held = self
+            connection.wake(monotonic() + LOOK)
         connection.wake(call.deadline)
         try:
             connection.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=call.timeout)
@@ -282,11 +333,13 @@ class Client:
                 self._done_with(call)
                 raise self._turned_away(call) from error
 
-    def _unused(self, uuid: object) -> str:
-        """An id that the caller chose. Raises TypeError or ValueError for what cannot be one, or is in use."""
-        if (checked := checked_uuid(uuid)) in self._pending:
-            raise ValueError(f"A call with the uuid {checked!r} has not ended yet: wait for it before you repeat it.")
-        return checked
+    def _add(self, call: Call) -> bool:
+        """Add a call to the pending ones. False when there is no room. Raises ValueError where its uuid is in use."""
+        added = self._pending.add(call)
+        if added is Added.TAKEN:
+            self._done_with(call)
+            raise ValueError(f"A call with the uuid {call.uuid!r} has not ended yet: wait for it before you repeat it.")
+        return added is Added.YES
 
     def gather(
         self,
@@ -320,6 +373,14 @@ class Client:
         make = partial(Gathering, checked_replies(replies))
         return self.call(endpoint, data, callback, timeout, on_error=on_error, _make=make)
 
+    def batch(self) -> AbstractContextManager[None]:
+        """Send the calls that this thread makes within the block together: `with client.batch():`.
+
+        A burst of calls costs less that way. At most 100 calls are held back, until the end of the block, or until the
+        thread waits for one of them. Other threads send at once, as ever.
+        """
+        return self._connection.batch()
+
     def _prepare(self) -> None:
         self.start()
         if self._refused is not None:
@@ -335,10 +396,14 @@ class Client:
 
     def _check_callbacks(self, *functions: object) -> None:
         for function in functions:
-            if function is not None and not callable(function):
-                raise TypeError(f"The callback {function!r} is not a function.")
+            if function is not None:
+                check_callback(function)
         if not self._watched:
-            keeper.watch(self)
+            try:
+                keeper.watch(self)
+            except RuntimeError as error:
+                said = f"No thread can be started for the callbacks: {error}"
+                raise ConnectionLost(said, reason="no thread") from error
             self._watched = True
 
     def _wait_for_room(self, call: Call) -> None:
@@ -347,7 +412,7 @@ class Client:
 
         def try_it() -> bool:
             nonlocal added
-            added = not self._closed and len(self._owed) <= MAXIMUM and self._pending.add(call)
+            added = not self._closed and len(self._owed) <= MAXIMUM and self._add(call)
             return added or self._closed
 
         self._connection.before_blocking()
@@ -366,7 +431,7 @@ class Client:
         """The error of a call that could not even be sent."""
         error = self._overdue(call)
         if self._metrics is not None:
-            self._metrics.ended(call, error)
+            attempt(log, self._metrics.ended, call, error)
         return error
 
     # How a call ends
@@ -375,7 +440,7 @@ class Client:
         """End a call that was taken out of the pending ones."""
         call._end(data, error)
         if self._metrics is not None:
-            self._metrics.ended(call, error)
+            attempt(log, self._metrics.ended, call, error)
         if call.callback is not None or call.on_error is not None:
             self._run(self._call_back, call, data, error)
         if self._waiting:
@@ -396,7 +461,7 @@ class Client:
 
     def _done_with(self, call: Call) -> None:
         """Its callback has returned, or will not be called."""
-        self._owed.pop(call.uuid, None)
+        self._owed.pop(call, None)
         if self._waiting:
             with self._room:
                 self._room.notify_all()
@@ -420,6 +485,13 @@ class Client:
         url = getattr(error, "url", None) or self._connection.url
         reason = "it does not answer" if error is None else str(error)
         return ConnectionLost(f"No connection to the messaging server: {reason}", url=url, reason=reason)
+
+    def _overtime(self, call: Call) -> None:
+        """End a call whose deadline has passed, where nothing else has: the thread that does it may not run."""
+        if self._pending.pop(call.uuid) is not None:
+            self._end(call, None, self._overdue(call))
+        else:
+            self._gatherings.end(call)
 
     def _expire(self, now: float) -> float | None:
         for call in self._pending.expire(now):
@@ -460,7 +532,10 @@ class Client:
         if self._pending.pop(call.uuid) is None:
             return
         error: MacaqueError
-        if outcome is Outcome.RELEASED:
+        if condition is not None and condition.name == EXPIRED:
+            said = f"The message to {call.topic!r} could not be sent before its time was over."
+            error = Timeout(said, topic=call.topic, timeout=call.timeout)
+        elif outcome is Outcome.RELEASED:
             # The server's "released" has no condition; the connection's own, when it is given up, has one.
             error = NoResponders(call.topic) if condition is None else self._lost(self._connection.error)
         else:
@@ -482,7 +557,7 @@ class Client:
 
     def _on_state(self, state: State, error: Exception | None) -> None:
         if state is State.STARTED and self._metrics is not None:
-            self._metrics.connected()
+            attempt(log, self._metrics.connected)
         if state is State.STOPPED and error is not None:
             self._give_up(error)
 
@@ -500,7 +575,7 @@ class Client:
     @property
     def owes(self) -> bool:
         """Whether a callback is still to be run."""
-        return bool(self._owed) and not self._closed
+        return bool(self._owed)
 
     def _run(self, function: Callable[..., object], *args: Any) -> None:
         """Have a function of the user's run soon, one at a time."""
@@ -513,8 +588,61 @@ class Client:
         with self._turn:
             function(*args)
 
-    def _at_exit(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not ended, or a callback is still to be run."""
+        return bool(self._owed) or len(self._pending) > 0 or len(self._gatherings) > 0
+
+
+class _Home:
+    """What the connection tells, passed on to its client.
+
+    The threads of the connection hold this, and it holds the client only while a call is under way: so a client that
+    nobody else holds any more is closed.
+    """
+
+    __slots__ = ("_client", "held")
+
+    def __init__(self, client: Client) -> None:
+        self._client = weakref.ref(client)
+        self.held: Client | None = None
+
+    def on_state(self, state: State, error: Exception | None) -> None:
+        if (client := self._client()) is not None:
+            client._on_state(state, error)
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        if (client := self._client()) is not None:
+            client._on_delivery(delivery)
+        else:
+            delivery.accept()  # nobody waits for it
+
+    def on_subscribed(self, error: Exception | None) -> None:
+        if (client := self._client()) is not None:
+            client._on_subscribed(error)
+
+    def expire(self, now: float) -> float | None:
+        client = self._client()
+        if client is None:
+            return None
+        due = client._expire(now)
+        self.held = None
+        if client.busy:  # looked at after that, because a call may be added at any time
+            self.held = client
+            due = now + LOOK if due is None else min(due, now + LOOK)
+        return due
+
+
+_started: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """At the end of the process."""
+    for client in list(_started):
         try:
-            self.close()
+            client.close()
         except Exception:
-            log.debug("%s could not take its leave", self.client_id, exc_info=True)
+            log.debug("%s could not take its leave", client.client_id, exc_info=True)
+
+
+atexit.register(_close_all)

@@ -19,11 +19,11 @@ from types import TracebackType
 from macaque.envelope import BadRequest
 from macaque.errors import ConnectionLost
 from macaque.letter import PATTERN, SHARE, TTL, Letter, decode_letter, revive
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, StoppedError
 from mqlight.service import ServiceLike, resolve
-from mqlight.wire.terms import Condition, Outcome
 
 __all__ = ["MAX_LETTERS", "DeadLetters"]
 

@@ -14,8 +14,9 @@ from macaque.call import checked_timeout
 from macaque.dead import MAX_LETTERS, DeadLetters
 from macaque.errors import ConnectionLost
 from macaque.letter import Letter
-from macaque.terminal import broker_option, fail, quiet, unusable_broker
+from macaque.terminal import Commands, broker_option, fail, json_line, print_json, quiet, unusable_broker
 from mqlight.errors import InvalidArgumentError
+from mqlight.wire.text import printable
 
 __all__ = ["dead"]
 
@@ -34,7 +35,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=Commands)
 def dead() -> None:
     """Dead letters: requests that were tried in vain too often."""
 
@@ -48,10 +49,11 @@ def list_(as_json: bool, timeout: float, broker: str | None) -> None:
     with _opened(broker, timeout) as box:
         letters = box.letters
     if as_json:
-        _print_json([_about(letter) for letter in letters])
+        print_json([_about(letter) for letter in letters])
         return
     for letter in letters:
-        click.echo(f"{letter.id}  {_time(letter)}  {letter.endpoint}  {letter.count}x  {_one_line(letter.reason)}")
+        about = letter.id, _time(letter), letter.endpoint, f"{letter.count}x", _one_line(letter.reason)
+        click.echo("  ".join(map(printable, about)))
     if not letters:
         click.echo("There are no dead letters.", err=True)
     if len(letters) >= MAX_LETTERS:
@@ -66,12 +68,12 @@ def show(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, 
         chosen, missing = _chosen(box, ids, everything)
     letters = [letter for letter in box.letters if letter.id in chosen]
     if as_json:
-        _print_json([_about(letter) | {"data": _printable(letter.data)} for letter in letters])
+        print_json([_about(letter) | {"data": _printable(letter.data)} for letter in letters])
     else:
         for letter in letters:
             for name, value in (_about(letter) | {"time": _time(letter)}).items():
-                click.echo(f"{name + ':':<10}{value if value is not None else '-'}")
-            click.echo(f"data:     {_json(_printable(letter.data))}\n")
+                click.echo(f"{name + ':':<10}{'-' if value is None else printable(value)}")
+            click.echo(f"data:     {json_line(_printable(letter.data))}\n")
     _end(missing, {})
 
 
@@ -123,10 +125,10 @@ def _chosen(box: DeadLetters, ids: tuple[str, ...], everything: bool) -> tuple[s
 
 def _report(what: str, done: list[str], failed: dict[str, str], missing: list[str], as_json: bool) -> None:
     if as_json:
-        _print_json({what: done, "failed": failed, "missing": missing})
+        print_json({what: done, "failed": failed, "missing": missing})
     else:
         for number in done:
-            click.echo(f"{what} {number}")
+            click.echo(f"{what} {printable(number)}")
     _end(missing, failed)
 
 
@@ -160,11 +162,3 @@ def _printable(data: Any) -> Any:
     except (TypeError, ValueError):
         return repr(data)
     return data
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=4).decode())

@@ -6,14 +6,15 @@ import logging
 import os
 
 import click
-import msgspec
 
 from macaque.call import checked_timeout
 from macaque.doctor import ROLES, TOPIC, Doctor
 from macaque.finding import Finding, Status
-from macaque.terminal import broker_option, fail, quiet, unusable_broker
+from macaque.terminal import broker_option, fail, print_json, quiet, unusable_broker
+from mqlight.amqp import COMPILED
 from mqlight.errors import InvalidArgumentError
 from mqlight.service import resolve
+from mqlight.wire.text import printable
 from mqlight.wire.topics import is_wild, validate_topic
 
 __all__ = ["doctor"]
@@ -41,8 +42,7 @@ def doctor(as_json: bool, role: str, topic: str, timeout: float, broker: str | N
         validate_topic(f"{topic}/{'x' * 20}")
         if is_wild(topic):
             raise ValueError(f"{topic!r} is a pattern; give a topic without wildcards")
-        urls = None if broker is None else [url.strip() for url in broker.split(",") if url.strip()]
-        service, security = resolve(urls, None, os.environ)
+        service, security = resolve(broker, None, os.environ)
         patient = Doctor(service, security, role=role, topic=topic, timeout=checked_timeout(timeout))
         for finding in patient.examine():
             if not as_json:
@@ -58,15 +58,17 @@ def doctor(as_json: bool, role: str, topic: str, timeout: float, broker: str | N
         fail(130, "interrupted")
     failed = sum(finding.status is Status.FAILED for finding in findings)
     if as_json:
-        about = {"ok": not failed, "findings": findings}
-        click.echo(msgspec.json.format(msgspec.json.encode(about), indent=4).decode())
-    elif not failed:
-        click.echo("macaque can work with this broker.")
+        about = {"ok": not failed, "compiled": COMPILED, "findings": findings}
+        print_json(about)
+    else:
+        click.echo(f"This program's AMQP engine is {'compiled' if COMPILED else 'plain Python'}.")
+        if not failed:
+            click.echo("macaque can work with this broker.")
     if failed:
         fail(1, f"{failed} of {len(findings)} steps failed")
 
 
 def _show(finding: Finding) -> None:
-    click.echo(f"{finding.status.value:<8} {finding.step:<12}  {finding.said}")
+    click.echo(f"{finding.status.value:<8} {finding.step:<12}  {printable(finding.said)}")
     if finding.advice is not None:
-        click.echo(f"{'':<8} {'':<12}  -> {finding.advice}")
+        click.echo(f"{'':<8} {'':<12}  -> {printable(finding.advice)}")

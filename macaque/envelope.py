@@ -19,8 +19,10 @@ from typing import Any
 import msgspec
 
 from macaque.errors import MacaqueError, RemoteError
-from mqlight.wire.message import Message, MessageError, decode, encode
-from mqlight.wire.usual import text_body, text_message
+from macaque.plain import plain
+from mqlight.amqp.usual import text_body, text_message
+from mqlight.jsontext import refuse_nan, short, to_json
+from mqlight.wire.message import Message, MessageError, decode, decode_properties, encode
 
 __all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request"]
 
@@ -33,7 +35,15 @@ Id = Any
 
 
 class BadRequest(MacaqueError, ValueError):
-    """Bytes that are no request. The sentence says what is wrong with them."""
+    """Bytes that are no request. The sentence says what is wrong with them.
+
+    Attributes:
+        asked: who is to be told, as a request without data; None where the message names no `reply-to`.
+    """
+
+    def __init__(self, message: str, asked: BareRequest | None = None) -> None:
+        super().__init__(message)
+        self.asked = asked
 
 
 class BadReply(MacaqueError, ValueError):
@@ -89,19 +99,6 @@ class _Failure(msgspec.Struct):
     error: Fault
 
 
-def _unknown(value: object) -> object:
-    raise TypeError(f"{_short(value)} is of type {type(value).__name__}, which JSON has no place for")
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-_to_json: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_unknown).encode
 _to_request: Callable[[Any], Request] = msgspec.json.Decoder(Request).decode
 _to_reply: Callable[[Any], Reply] = msgspec.json.Decoder(Reply).decode
 _to_members: Callable[[Any], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -110,9 +107,14 @@ _to_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
 
 def _json(envelope: object, data: object, what: str) -> bytes:
     try:
-        return _to_json(envelope)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise TypeError(f"The {what} {_short(data)} cannot be sent as JSON: {error}.") from error
+        if data is msgspec.UNSET:  # a member of the envelope with this value would be left out
+            raise TypeError("UNSET is no value")
+        text = to_json(envelope)
+        if b"null" in text:
+            refuse_nan(data)
+        return text
+    except (TypeError, ValueError, OverflowError, RecursionError, BufferError) as error:
+        raise TypeError(f"The {what} {short(data)} cannot be sent as JSON: {error}.") from error
 
 
 # Requests
@@ -169,7 +171,7 @@ def encode_again(message: bytes, topic: str) -> bytes:
         members = _to_members(body)
         if "uuid" in members and "data" in members:
             kept = {name: value for name, value in members.items() if name not in ("replyTo", "expires")}
-            body, reply_to = _to_json(kept).decode(), None
+            body, reply_to = msgspec.json.encode(kept).decode(), None
     except (TypeError, ValueError, RecursionError):
         pass  # bare data
     again = {"delivery_count": 0, "ttl": None, "absolute_expiry_time": None, "first_acquirer": False}
@@ -184,10 +186,11 @@ def encode_data(data: object) -> msgspec.Raw:
 def decode_request(message: bytes) -> Request:
     """The request in an AMQP message: with macaque's envelope, or bare data with a `reply-to` property.
 
-    A JSON object with `uuid` and `data` is an envelope, unless only the property says where the reply goes.
+    A JSON object with `uuid` and `data` is an envelope, unless only the property says where the reply goes. Bare data
+    is plain Python, whatever AMQP type it had.
 
     Raises:
-        BadRequest: neither of the two.
+        BadRequest: neither of the two, or data that cannot be decoded.
     """
     text = text_body(message)
     if text is not None:
@@ -201,12 +204,14 @@ def decode_request(message: bytes) -> Request:
     try:
         received = decode(message)
     except MessageError as error:
-        raise BadRequest(f"The request is no AMQP message. {error}") from error
+        known = decode_properties(message)
+        asked = None if known is None or not known.reply_to else _bare_request(known, None)
+        raise BadRequest(f"The request is no AMQP message. {error}", asked) from error
     body, reply_to = received.body, received.reply_to
     if isinstance(body, str):
         body = str(body)  # a symbol or a char is text as well, but not to msgspec
     wrong: object = "its body is not text"
-    if isinstance(body, (str, bytes)):
+    if isinstance(body, str) or type(body) is bytes:
         try:
             request = _to_request(body)
         except (ValueError, RecursionError) as error:
@@ -218,17 +223,28 @@ def decode_request(message: bytes) -> Request:
         raise BadRequest(
             f"The request is neither JSON with 'uuid', 'data' and 'replyTo' ({wrong}) nor has it a reply-to property."
         )
-    correlation = received.message_id if received.correlation_id is None else received.correlation_id
-    return BareRequest("" if correlation is None else str(correlation), _bare(body), reply_to, correlation=correlation)
+    try:
+        return _bare_request(received, _bare(body, received.content_type))
+    except (TypeError, ValueError, RecursionError) as error:
+        said = f"The data of the request cannot be decoded: {error}."
+        raise BadRequest(said, _bare_request(received, None)) from error
 
 
-def _bare(body: Any) -> Any:
-    if isinstance(body, (str, bytes)):
+def _bare_request(message: Message, data: Any) -> BareRequest:
+    correlation = message.message_id if message.correlation_id is None else message.correlation_id
+    return BareRequest("" if correlation is None else str(correlation), data, message.reply_to, correlation=correlation)
+
+
+def _bare(body: Any, content_type: str | None) -> Any:
+    """The data of a bare request. Raises TypeError, ValueError or RecursionError for what cannot be decoded."""
+    if isinstance(body, str) or type(body) is bytes:
         try:
             return _to_data(body)
         except (ValueError, RecursionError):
-            return body
-    return body
+            if content_type is not None and content_type.partition(";")[0].strip().lower() == BARE_CONTENT_TYPE:
+                raise
+            return str(body) if isinstance(body, str) else body
+    return plain(body)
 
 
 # Replies
@@ -249,13 +265,16 @@ def encode_fault(request: Request, fault: Fault) -> bytes:
     """The AMQP message that answers `request` with an error.
 
     To a bare request the body is the error, and the application properties `error-code` and `error-message` tell it
-    from a result.
+    from a result. `error_code` and `error_message` say the same to JMS, whose names have no hyphen.
 
     Raises:
         TypeError: JSON has no place for the fault's details.
     """
     if type(request) is BareRequest:
-        properties = {"error-code": fault.code, "error-message": fault.message}
+        properties = {
+            "error-code": fault.code, "error-message": fault.message,
+            "error_code": fault.code, "error_message": fault.message,
+        }  # fmt: skip
         return _bare_reply(request, fault, properties)
     return _text_reply(request, _json(_Failure(request.uuid, fault), fault.details, "details of the error"))
 

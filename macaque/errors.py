@@ -30,8 +30,9 @@ class RemoteError(MacaqueError):
     """The service answered with an error, or the server would not take the request.
 
     Attributes:
-        code: what the service gave to `abort`; 500 for an exception in it. From the server: 403 not allowed, 413 too
-            large, 503 its queue is full, 502 anything else.
+        code: what the service gave to `abort`; 500 for an exception in it, 504 when it was not done within its timeout,
+            400 when the data could not be decoded, "exit" when it called `exit()`, "undeliverable" when it failed every
+            delivery attempt. From the server: 403 not allowed, 413 too large, 503 its queue is full, 502 anything else.
         message: the sentence of the one who failed.
         type: the class of the exception in the service, or the AMQP condition that the server gave; None from `abort`.
         details: what the service added, as JSON has it.
@@ -114,7 +115,7 @@ class ConnectionLost(MacaqueError, ConnectionError):
 
 
 class Abort(MacaqueError):
-    """What `abort` raises. The server makes it the error of the reply; nothing is logged, because nothing is broken."""
+    """What `abort` raises. The server makes it the error of the reply, and logs a line without a traceback."""
 
     def __init__(self, code: int | str, message: str, details: Any = None, retryable: bool = False) -> None:
         if isinstance(code, bool) or not isinstance(code, (int, str)):

@@ -10,19 +10,20 @@ The rules of this file:
 
 from __future__ import annotations
 
-import logging
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from macaque.call import Call
-from macaque.pending import Pending
+from macaque.pending import Added, Pending
+from mqlight.wire.log import Log, attempt
 
 if TYPE_CHECKING:
     from macaque.client import Client
 
 __all__ = ["MAX_REPLIES", "Gathering", "Gatherings", "checked_replies"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 MAX_REPLIES = 1000
 KEPT = 32_768
@@ -61,7 +62,7 @@ class Gatherings:
     """Those of one client that have a reply already."""
 
     def __init__(self, client: Client, maximum: int = KEPT) -> None:
-        self._client = client
+        self._client = weakref.proxy(client)
         self._kept: Pending[Gathering] = Pending(threading.Lock(), maximum)
 
     def pop(self, uuid: str) -> Gathering | None:
@@ -71,14 +72,15 @@ class Gatherings:
     def add(self, gathering: Gathering, data: Any, error: Exception | None) -> None:
         """A reply to a gathering that was taken out, here or of the pending calls."""
         if not gathering.replies and self._client._metrics is not None:
-            self._client._metrics.ended(gathering, error)  # to those who measure, a call takes until its first reply
+            # To those who measure, a call takes until its first reply.
+            attempt(log, self._client._metrics.ended, gathering, error)
         gathering.replies.append(data if error is None else error)
         if gathering.tells:
             self._client._run(gathering.tell, data, error)
         if len(gathering.replies) >= gathering.most:
             self._end(gathering)
             return
-        while not self._kept.add(gathering):
+        while self._kept.add(gathering) is Added.FULL:
             self.expire(self._kept.next_deadline() or 0.0)
 
     def expire(self, now: float) -> float | None:
@@ -91,6 +93,18 @@ class Gatherings:
         """The client is over, and with it all of them."""
         for gathering in self._kept.clear():
             self._end(gathering)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def end(self, call: Call) -> None:
+        """End one whose deadline has passed, if it is here."""
+        if (gathering := self._kept.pop(call.uuid)) is not None:
+            self._end(gathering)
+
+    def abandon(self) -> list[Gathering]:
+        """Return all of them, in the child of a fork: this is not used again."""
+        return self._kept.abandon()
 
     def _end(self, gathering: Gathering) -> None:
         gathering._end(gathering.replies, None)

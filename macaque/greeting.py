@@ -6,11 +6,11 @@ from time import monotonic
 
 from macaque.finding import LIMITS, Finding, Status
 from macaque.probe import Probe, words
+from mqlight.amqp.types import Peer
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, SecurityError
 from mqlight.service import Endpoint, Service
 from mqlight.wire.addressing import dialect_of
 from mqlight.wire.dialect import AddressError, Dialect
-from mqlight.wire.terms import Peer
 
 __all__ = ["greet"]
 

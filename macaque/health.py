@@ -9,7 +9,6 @@ It is for supervisors on the same machine or network: plain HTTP, no log-in, and
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -20,12 +19,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import msgspec
 
+from mqlight.wire import forks
+from mqlight.wire.log import Log
+
 if TYPE_CHECKING:
     from macaque.server import Server
 
 __all__ = ["Health"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SLOW = 5.0
 """Seconds that a client has for its request."""
@@ -51,6 +53,7 @@ class Health:
         except OverflowError as error:
             raise OSError(f"{port} is not a port: take one from 0 to 65535") from error
         self.port = int(self._http.server_port)
+        forks.register(self)
         threading.Thread(target=self._http.serve_forever, args=(POLL,), name="macaque-health", daemon=True).start()
         log.info("health of %s at http://%s:%d/readyz", server.client_id, host, self.port)
 
@@ -61,6 +64,10 @@ class Health:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: the port is the parent's."""
+        self._http.socket.close()
 
     def close(self) -> None:
         """Answer no more. May be called twice."""

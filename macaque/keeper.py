@@ -9,18 +9,19 @@ The rules of this file:
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mqlight.wire import forks
+from mqlight.wire.log import Log
 from mqlight.wire.process import end_process
 
 __all__ = ["Keeper", "keeper"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Debtor(Protocol):
@@ -34,6 +35,11 @@ class Keeper:
     """There is one for the process: `keeper`."""
 
     def __init__(self) -> None:
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Be new. In the child of a fork nothing is owed: its parent's callbacks are its parent's."""
         self.leaving = False
         """The main thread has ended: functions are for `run`."""
         self._lock = threading.Lock()
@@ -45,10 +51,10 @@ class Keeper:
         """Keep the process alive as long as `debtor` owes something."""
         with self._lock:
             self._debtors.add(debtor)
-            # In the child of a fork there is the object but no thread.
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._keep, name="macaque-keeper", daemon=False)
-                self._thread.start()
+            if self._thread is None:
+                thread = threading.Thread(target=self._keep, name="macaque-keeper", daemon=False)
+                thread.start()
+                self._thread = thread
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         """Have a function run on the keeper's thread."""

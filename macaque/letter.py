@@ -16,7 +16,9 @@ import msgspec
 from macaque.envelope import BadRequest, decode_request, encode_again
 from mqlight.wire.message import Message, MessageError, decode, encode, topic_of
 
-__all__ = ["PATTERN", "SHARE", "TTL", "Letter", "dead_topic", "decode_letter", "encode_letter", "revive"]
+__all__ = [
+    "PATTERN", "SHARE", "TTL", "Letter", "dead_topic", "decode_letter", "encode_letter", "revive", "without_request",
+]  # fmt: skip
 
 PREFIX = "macaque/dead/"
 PATTERN = "macaque/dead/#"
@@ -55,6 +57,13 @@ def dead_topic(endpoint: str) -> str:
     return PREFIX + endpoint
 
 
+def without_request(letter: Letter) -> Letter:
+    """The letter without its request, for a broker that does not take it with it. Its reason says so."""
+    size = len(letter.message)
+    said = f" (the request is left out, because a letter with its {size} bytes is larger than the broker takes)"
+    return msgspec.structs.replace(letter, message=b"", reason=letter.reason[: MAX_REASON - len(said)] + said)
+
+
 def encode_letter(letter: Letter) -> bytes:
     """The AMQP message of a letter."""
     about = {name: value for name, value in msgspec.structs.asdict(letter).items() if name not in ("id", "message")}
@@ -77,7 +86,8 @@ def decode_letter(data: bytes) -> Letter:
     try:
         message = decode(data)
         topic = topic_of(message.to or topic)
-        content = repr(msgspec.structs.replace(message, ttl=None, delivery_count=0)).encode()  # what does not change
+        fixed = msgspec.structs.replace(message, ttl=None, delivery_count=0, first_acquirer=False)
+        content = repr(fixed).encode()
         about = {**(message.properties or {}), "id": message.message_id, "message": message.body}
         letter = msgspec.convert(about, Letter)
         if letter.id:
@@ -88,6 +98,11 @@ def decode_letter(data: bytes) -> Letter:
         id=hashlib.sha256(content).hexdigest()[:12], endpoint=topic.removeprefix(PREFIX), topic=topic,
         reason="this is no dead letter: somebody sent it to their topic", count=0, time=0, message=b"",
     )  # fmt: skip
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 attempt`, `2 attempts`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def request_topic(message: bytes, endpoint: str) -> str:
@@ -105,5 +120,5 @@ def revive(letter: Letter) -> bytes:
         BadRequest: there is none in it.
     """
     if not letter.message:
-        raise BadRequest(f"There is no request in {letter.id}.")
+        raise BadRequest(f"There is no request in the dead letter {letter.id}, so it cannot be sent again.")
     return encode_again(letter.message, letter.topic)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["exposition", "observe"]
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-NAMED_CODES = frozenset({"undeliverable"})
+NAMED_CODES = frozenset({"exit", "undeliverable"})
 _ERRORS = ((NoResponders, "no_responders"), (Timeout, "timeout"), (ConnectionLost, "connection_lost"))
 
 
@@ -40,8 +40,8 @@ def observe(target: Client | Server, registry: CollectorRegistry = REGISTRY) -> 
 
     For a client: `macaque_calls_total{code}`, `macaque_call_seconds`, `macaque_calls_in_flight`. For a server:
     `macaque_requests_total{endpoint, code}`, `macaque_request_seconds{endpoint}`,
-    `macaque_requests_in_flight{endpoint}`, and `macaque_redeliveries_total`, `macaque_retries_total` and
-    `macaque_dead_letters_total`, each by endpoint. For both: `macaque_connected{role}` and
+    `macaque_requests_in_flight{endpoint}`, and `macaque_redeliveries_total`, `macaque_retries_total`,
+    `macaque_expired_total` and `macaque_dead_letters_total`, each by endpoint. For both: `macaque_connected{role}` and
     `macaque_reconnects_total{role}`.
 
     Raises:
@@ -96,6 +96,9 @@ class _Families:
         )
         self.retries = Counter(
             "macaque_retries", "One-way messages that failed and are tried again.", ["endpoint"], registry=registry
+        )
+        self.expired = Counter(
+            "macaque_expired", "Requests that came too late for their callers.", ["endpoint"], registry=registry
         )
         self.dead_letters = Counter(
             "macaque_dead_letters", "Requests that went to the dead letters.", ["endpoint"], registry=registry
@@ -175,11 +178,23 @@ class RequestMetrics:
         families.request_seconds.labels(endpoint).observe(monotonic() - began)
         families.requests.labels(endpoint, "ok" if code is None else code_of(code)).inc()
 
+    def overran(self, service: Service, code: object) -> None:
+        """The function is not done within its timeout: its caller was told so. It goes on."""
+        self._families.requests.labels(service.endpoint, code_of(code)).inc()
+
+    def returned(self, service: Service, began: float) -> None:
+        """A function that overran has returned."""
+        self._families.requests_in_flight.labels(service.endpoint).dec()
+        self._families.request_seconds.labels(service.endpoint).observe(monotonic() - began)
+
     def redelivered(self, service: Service) -> None:
         self._families.redeliveries.labels(service.endpoint).inc()
 
     def retried(self, service: Service) -> None:
         self._families.retries.labels(service.endpoint).inc()
+
+    def expired(self, service: Service) -> None:
+        self._families.expired.labels(service.endpoint).inc()
 
     def buried(self, service: Service) -> None:
         self._families.dead_letters.labels(service.endpoint).inc()

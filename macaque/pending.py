@@ -11,15 +11,25 @@ The rules of this file:
 
 from __future__ import annotations
 
+import enum
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["MAXIMUM", "TICKS", "Pending"]
+__all__ = ["MAXIMUM", "TICKS", "Added", "Pending"]
 
 MAXIMUM = 65_536
 """Calls in flight at a time."""
 TICKS = 64
 """Buckets in a second: no call ends by its deadline more than 1/64 s late."""
+
+
+class Added(enum.Enum):
+    """What became of a call that was to be kept."""
+
+    YES = enum.auto()
+    FULL = enum.auto()
+    TAKEN = enum.auto()
+    """A call of its uuid has not ended."""
 
 
 class Call(Protocol):
@@ -53,20 +63,22 @@ class Pending(Generic[C]):
     def full(self) -> bool:
         return len(self._calls) >= self._maximum
 
-    def add(self, call: C) -> bool:
-        """Keep a call. False, and it is not kept, when there are too many."""
+    def add(self, call: C) -> Added:
+        """Keep a call, unless there are too many, or one of its uuid is here."""
         uuid = call.uuid
         tick = int(call.deadline * TICKS)
         with self._lock:
             if len(self._calls) >= self._maximum:
-                return False
+                return Added.FULL
+            if uuid in self._calls:
+                return Added.TAKEN
             self._calls[uuid] = call
             bucket = self._buckets.get(tick)
             if bucket is None:
                 self._buckets[tick] = {uuid: None}
             else:
                 bucket[uuid] = None
-            return True
+            return Added.YES
 
     def pop(self, uuid: str) -> C | None:
         """Take a call out; None when it is not here, because it was never or has been taken."""
@@ -93,6 +105,10 @@ class Pending(Generic[C]):
             self._calls.clear()
             self._buckets.clear()
             return calls
+
+    def abandon(self) -> list[C]:
+        """Return all calls. For the child of a fork, where the lock may be held for ever: this is not used again."""
+        return list(self._calls.values())
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do again; None when there is no call."""

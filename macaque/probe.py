@@ -11,13 +11,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, NetworkError, error_of
 from mqlight.service import Service
 from mqlight.subscription import Subscription
 from mqlight.wire.message import Message, encode
-from mqlight.wire.terms import Condition, Outcome
 
 __all__ = ["Probe", "new_id", "words"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from macaque.letter import dead_topic
+from mqlight.wire.functions import unrun
 from mqlight.wire.topics import TopicError, validate_pattern, validate_topic
 
 __all__ = ["MAX_CREDIT", "Registry", "Service"]
@@ -24,6 +25,7 @@ MAX_DELIVERIES = 5
 LONGEST_TTL = 30 * 24 * 3600
 """Seconds: MQ Light's limit."""
 LONGEST_WINDOW = 24 * 3600
+LONGEST_TIMEOUT = 30 * 24 * 3600
 MAX_ATTEMPTS = 1000
 MAX_CREDIT = 1000
 """Functions of one service that may run at the same time: each one that takes its time takes a thread."""
@@ -43,6 +45,8 @@ class Service:
     """Seconds that the subscription outlives its members."""
     idempotent_for: float | None = None
     """Seconds that answers are remembered, for calls that are repeated."""
+    timeout: float | None = None
+    """Seconds that the function has for a request."""
 
     @property
     def name(self) -> str:
@@ -71,6 +75,7 @@ class Registry:
         max_deliveries: int = MAX_DELIVERIES,
         ttl: int | None = None,
         idempotent_for: float | None = None,
+        timeout: float | None = None,
     ) -> Service:
         """Record a service and return it. `ttl` None is SHARE_TTL for a shared one, else 0.
 
@@ -86,8 +91,9 @@ class Registry:
         if ttl is None:
             ttl = 0 if share_id is None else SHARE_TTL
         _check_whole("ttl", ttl, 0, LONGEST_TTL, "how many seconds requests are kept")
-        _check_window(idempotent_for)
-        service = Service(endpoint, share_id, credit, function, max_deliveries, ttl, idempotent_for)
+        _check_seconds("idempotent_for", idempotent_for, LONGEST_WINDOW)
+        _check_seconds("timeout", timeout, LONGEST_TIMEOUT)
+        service = Service(endpoint, share_id, credit, function, max_deliveries, ttl, idempotent_for, timeout)
         taken = self._services.setdefault((endpoint, share_id), service)
         if taken is not service:
             raise ValueError(
@@ -125,20 +131,25 @@ def _check_whole(name: str, number: object, least: int, most: int, meaning: str)
         raise ValueError(f"The {name} {number} is not between {least} and {most}.")
 
 
-def _check_window(seconds: object) -> None:
+def _check_seconds(name: str, seconds: object, most: int) -> None:
     if seconds is None:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"idempotent_for={seconds!r} is not a number of seconds.")
-    if not 0 < seconds <= LONGEST_WINDOW:
-        raise ValueError(f"idempotent_for={seconds!r} is not between 0 and {LONGEST_WINDOW} seconds.")
+        raise TypeError(f"{name}={seconds!r} is not a number of seconds.")
+    if not 0 < seconds <= most:
+        raise ValueError(f"{name}={seconds!r} is not between 0 and {most} seconds.")
 
 
 def _check_function(function: object, endpoint: str) -> None:
     if not callable(function):
         raise TypeError(f"The service {endpoint!r} is {function!r}, which is not a function.")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    kind = unrun(function)
+    if kind == "async":
         raise TypeError(f"{_name(function)} is async, and this server runs plain functions: write def, not async def.")
+    if kind is not None:
+        raise TypeError(
+            f"{_name(function)} is a generator, and a service has one reply: return a list instead of using yield."
+        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -8,12 +8,9 @@ The rules of this file:
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
-import sys
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -22,8 +19,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from macaque import letter
+from macaque.clocks import Clocks
+from macaque.cycles import Cycles
 from macaque.errors import ConnectionLost
 from macaque.health import Health
+from macaque.ids import id_of_child, made_up_id
+from macaque.logs import log_to_stderr
 from macaque.registry import MAX_DELIVERIES, Registry, Service
 from macaque.signals import asked_to_leave
 from macaque.worker import Worker
@@ -31,13 +32,16 @@ from mqlight.arguments import client_id
 from mqlight.connection import Connection, State
 from mqlight.errors import MQLightError
 from mqlight.service import ServiceLike, resolve
+from mqlight.wire import forks
+from mqlight.wire.log import Log, attempt
+from mqlight.wire.process import end_process
 
 if TYPE_CHECKING:
     from macaque.metrics import RequestMetrics
 
 __all__ = ["Server"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLOSE_TIMEOUT = 10.0
 """Seconds to finish the requests in hand."""
@@ -64,21 +68,37 @@ class Server:
         cid: str | None = None,
         security_options: dict[str, Any] | None = None,
     ) -> None:
-        self.client_id = client_id(f"macaque_{uuid.uuid4().hex[:12]}" if cid is None else cid)
+        self._cid = None if cid is None else client_id(cid)
         self._service, _ = resolve(broker, security_options, os.environ)
         self._registry = Registry()
+        self._debug = False
+        self._metrics: RequestMetrics | None = None
+        """Set by `macaque.metrics.observe`."""
+        self._begin(self._cid or made_up_id())
+        forks.register(self)
+
+    def _begin(self, name: str) -> None:
+        """Be a server of that id which does not serve."""
+        self.client_id = name
         self._connection: Connection | None = None
         self._workers: dict[Service, Worker] = {}
+        self._clocks = Clocks()
+        self._cycles = Cycles(lambda: self._registry)
         self._changing = threading.Lock()
-        self._ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-        """What ends `run`: an error, or None for a signal or `close`."""
+        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        """What ends `run`: an error, an `exit()` in a service, or None for a signal or `close`."""
+        self._runs = False
+        """Whether `run` waits for that."""
         self._awaited: set[Service] = set()
         """Services whose subscription the broker has not confirmed, guarded by `_confirmed`."""
         self._confirmed = threading.Condition()
         self._refused: Exception | None = None
-        self._debug = False
-        self._metrics: RequestMetrics | None = None
-        """Set by `macaque.metrics.observe`."""
+
+    def after_fork(self) -> None:
+        """In the child of a fork: what is served is the parent's. `start` and `run` serve here as well, with an id of
+        the child's own.
+        """
+        self._begin(id_of_child(self._cid))
 
     def __repr__(self) -> str:
         state = State.STOPPED if self._connection is None else self._connection.state
@@ -104,6 +124,7 @@ class Server:
         max_deliveries: int = MAX_DELIVERIES,
         ttl: int | None = None,
         idempotent_for: float | None = None,
+        timeout: float | None = None,
     ) -> Callable[[F], F]:
         """Make a function the service at `endpoint`: it takes the data of a request and returns the data of the reply.
 
@@ -119,6 +140,8 @@ class Server:
             ttl: seconds that requests are kept while none of the share is there. None: a day, or without a share 0.
             idempotent_for: seconds for which this server remembers its answers: a call that is repeated with the same
                 uuid gets the first one. None: it is run again.
+            timeout: seconds that the function has for a request. After them its caller gets RemoteError with code 504;
+                the function goes on, and keeps its place in the credit until it returns. None: as long as it takes.
 
         Raises:
             TypeError, ValueError: an argument cannot work, or the function does not take one argument.
@@ -128,7 +151,7 @@ class Server:
             with self._changing:
                 service = self._registry.add(
                     endpoint, share_id, credit, function,
-                    max_deliveries=max_deliveries, ttl=ttl, idempotent_for=idempotent_for,
+                    max_deliveries=max_deliveries, ttl=ttl, idempotent_for=idempotent_for, timeout=timeout,
                 )  # fmt: skip
                 if self._connection is not None:
                     self._subscribe(self._connection, service)
@@ -147,7 +170,10 @@ class Server:
             client_id=self.client_id,
             debug=self._debug,
             metrics=self._metrics,
+            clocks=self._clocks,
+            cycles=self._cycles,
             on_subscribed=partial(self._on_subscribed, service),
+            on_exit=self._exit,
         )
 
     def _keep_dead_letters(self, connection: Connection) -> None:
@@ -184,7 +210,8 @@ class Server:
         """Serve until SIGINT, SIGTERM or `close`, then finish the requests in hand. A second signal ends the process.
 
         Args:
-            debug: log to stderr unless logging is set up, and send tracebacks to callers.
+            debug: log more, a line for each request too, and send tracebacks to callers. Logs go to stderr unless the
+                application has set up logging.
             drain_timeout: seconds to finish in; what is not finished then goes to another server of the share at once.
             health_port: where /healthz, /readyz and /metrics are served over HTTP; 0 takes a free port, None serves
                 nothing.
@@ -193,14 +220,22 @@ class Server:
         Raises:
             ConnectionLost: the broker refuses this server, so trying again would be of no use.
             OSError: the health port cannot be used.
+            SystemExit: a service called `exit()`. Its caller was answered, and the requests in hand are finished.
         """
         self._debug = debug
-        if debug:
-            _log_to_stderr()
+        log_to_stderr("debug" if debug else "info")
+        if not len(self._registry):
+            log.warning("%s has no services: write @app.service('my/topic') above a function", self.client_id)
         with nullcontext() if health_port is None else Health(self, health_host, health_port):
-            self.start()
-            with asked_to_leave(lambda: self._ended.put(None)):
-                error = self._ended.get()
+            if self._connection is None:
+                self._forget_ends()
+            with asked_to_leave(lambda: self._ended.put(None)):  # first: a signal may come while it starts
+                self._runs = True
+                try:
+                    self.start()
+                    error = self._ended.get()
+                finally:
+                    self._runs = False
                 self.close(drain_timeout)
         if error is not None:
             raise error
@@ -216,8 +251,8 @@ class Server:
         with self._changing:
             if self._connection is not None:
                 return
-            while not self._ended.empty():
-                self._ended.get()
+            if not self._runs:
+                self._forget_ends()
             self._awaited.clear()
             self._refused = None
             connection = self._connection = Connection(self._service, self.client_id, on_state=self._on_state)
@@ -225,6 +260,11 @@ class Server:
             for service in self._registry:
                 self._subscribe(connection, service)
             connection.start()
+
+    def _forget_ends(self) -> None:
+        """Forget what ended the server the last time."""
+        while not self._ended.empty():
+            self._ended.get()
 
     def connect(self, timeout: float = 10.0) -> None:
         """Begin to serve, and wait until the broker has confirmed every service. `with app:` does it.
@@ -283,7 +323,8 @@ class Server:
         """What keeps this server from serving, and why; nothing when it is ready.
 
         It is ready while it has a connection and the broker has confirmed each service and may send it a request. A
-        service that works on as many requests as its credit allows is ready as well.
+        service that works on as many requests as its credit allows is ready as well, unless all its places are taken by
+        functions that run for longer than their timeout.
         """
         connection = self._connection
         if connection is None:
@@ -293,18 +334,20 @@ class Server:
             return {"connection": reason}
         with self._changing:
             workers = list(self._workers.values())
-        reason = "the broker has not confirmed it, or may not send to it"
-        return {worker.service.name: reason for worker in workers if not worker.ready}
+        troubles = {worker.service.name: worker.trouble for worker in workers}
+        return {name: trouble for name, trouble in troubles.items() if trouble is not None}
 
     def _on_state(self, state: State, error: Exception | None) -> None:
         if state is State.STARTED and self._metrics is not None:
-            self._metrics.connected()
+            attempt(log, self._metrics.connected)
         if state is State.STOPPED and error is not None:
             self._end(_lost(error))
 
     def _on_subscribed(self, service: Service, error: Exception | None) -> None:
         if error is None:
-            log.info("%s serves %s", self.client_id, service.name)
+            connection = self._connection
+            at = "" if connection is None or connection.url is None else f" at {connection.url}"
+            log.info("%s serves %s%s", self.client_id, service.name, at)
             with self._confirmed:
                 self._awaited.discard(service)
                 self._confirmed.notify_all()
@@ -312,6 +355,20 @@ class Server:
             reason = f"The broker does not let {self.client_id} serve {service.name}: {error}"
             log.error("%s", reason)
             self._end(ConnectionLost(reason, reason=str(error)))
+
+    def _exit(self, wanted: SystemExit) -> None:
+        """A service called `exit()`, and its caller is being answered: leave, then end the process with its status."""
+        if self._runs:
+            self._ended.put(wanted)
+            return
+        try:
+            threading.Thread(target=self._leave, args=(wanted,), name="macaque-exit", daemon=False).start()
+        except RuntimeError:  # no thread can be started, so there is no time to leave in order
+            end_process(wanted)
+
+    def _leave(self, wanted: SystemExit) -> None:
+        self.close()
+        end_process(wanted)
 
     def _end(self, error: Exception) -> None:
         self._ended.put(error)
@@ -324,12 +381,3 @@ def _lost(error: Exception) -> ConnectionLost:
     return ConnectionLost(
         f"No connection to the messaging server: {error}", url=getattr(error, "url", None), reason=str(error)
     )
-
-
-def _log_to_stderr() -> None:
-    logger = logging.getLogger("macaque")
-    if not logger.hasHandlers():
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mqlight.wire import forks
+
 __all__ = ["asked_to_leave"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -32,17 +34,46 @@ def asked_to_leave(leave: Callable[[], object]) -> Iterator[None]:
     writing.setblocking(False)  # as Python wants it
     watching = threading.Thread(target=_watch, args=(reading, leave), name="macaque-signals", daemon=True)
     watching.start()
-    descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    handlers = [signal.signal(number, _nothing) for number in ENDING]
+    asked = _Asked(signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False))
     try:
         yield
     finally:
-        for number, handler in zip(ENDING, handlers, strict=True):
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(descriptor)
+        asked.after_fork()
         writing.close()
         watching.join()
         reading.close()
+
+
+class _Asked:
+    """The handlers and the descriptor, which are what they were after `after_fork`.
+
+    The child of a fork inherits them: a signal to the child would ask the parent to leave.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._handlers = [signal.signal(number, _nothing) for number in ENDING]
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        for number, handler in zip(ENDING, self._handlers, strict=True):
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._descriptor)
+
+
+_forking = threading.local()
+
+
+def _hold_back() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+# A signal for a new child waits until the child's handlers are its own. The hooks of `forks` run before these.
+os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_let_through)
 
 
 def _watch(reading: socket.socket, leave: Callable[[], object]) -> None:

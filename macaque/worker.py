@@ -3,55 +3,51 @@
 The rules of this file:
 
 * A request is settled when the broker has accepted its reply. A worker that dies before leaves it to another one.
-* Whatever the function does, its caller is answered, and the worker goes on.
+* Whatever the function does, its caller is answered, and the worker goes on. Each step of a request is taken by
+  `_step`, which gives the request back, as a failed attempt, when the step itself fails.
 * A request is tried `max_deliveries` times; then it is a dead letter, and settled when the broker has accepted that.
-* Functions run in the lane of their service, as many at a time as it has credit. What the connection calls (`_replied`,
-  `_buried`) runs under its lock and only answers the delivery or gives work to the lane.
+* Functions run in the lane of their service, as many at a time as it has credit; what is told to callers later goes out
+  by a lane of its own, the desk, so that functions that never return keep nobody from being told.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import threading
-import traceback
-import uuid
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Callable
+from threading import get_ident
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from macaque.answers import Answers, Turn
-from macaque.envelope import (
-    BadRequest,
-    BareRequest,
-    Fault,
-    Request,
-    decode_request,
-    encode_data,
-    encode_fault,
-    encode_reply,
-)
-from macaque.errors import Abort
-from macaque.letter import Letter, dead_topic, encode_letter, request_topic
+import msgspec
+
+from macaque.burials import Burials
+from macaque.clocks import DIFFERENCE, Clocks
+from macaque.cycles import Cycles, told_of_waits
+from macaque.deadlines import Deadlines
+from macaque.envelope import BadRequest, Fault, Request, decode_request, encode_data, encode_reply
+from macaque.holding import Holding
+from macaque.invocation import OVERRUN, fault_of, wanted_exit
+from macaque.job import Job
 from macaque.registry import MAX_ATTEMPTS, Service
-from macaque.retries import LONGEST, Retries, delay
+from macaque.repeats import Repeats
+from macaque.replies import Replies
+from macaque.retries import delay
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
-from mqlight.errors import StoppedError
-from mqlight.subscription import Subscription
-from mqlight.wire.message import delivery_count
-from mqlight.wire.terms import Condition, Outcome
+from mqlight.wire.attempts import Marks
+from mqlight.wire.log import Log, attempt, report
+from mqlight.wire.message import delivery_count, time_to_live
+from mqlight.wire.text import printable
 
 if TYPE_CHECKING:
     from macaque.metrics import RequestMetrics
 
 __all__ = ["Worker"]
 
-log = logging.getLogger(__name__)
-
-MAX_HELD = 100
-"""Messages that wait for their next attempt beside the credit; more of them take up the credit itself."""
+log = Log(__name__, BaseException)
 
 BROKER_DELIVERIES = MAX_ATTEMPTS + 10
 """How often a broker that counts gives a request out: more than any service tries one, so that it is buried here, with
@@ -61,19 +57,12 @@ its reason. It is the same for all, because RabbitMQ lets nobody change it for a
 NOTHING = encode_data(None)
 
 
-class Held(NamedTuple):
-    """A message that waits here, and how it is answered then. `extra`: credit was given for it."""
-
-    subscription: Subscription
-    answer: Callable[[], bool]
-    extra: bool
-
-
 class Worker:
-    """Serves from when it is made. `client_id` and `debug` are its server's.
+    """Serves from when it is made. `client_id`, `debug`, `clocks` and `cycles` are its server's.
 
     Args:
         on_subscribed: told None, or the error, when the broker has answered.
+        on_exit: told how the process is to end, when a function has asked for that and its caller was answered.
     """
 
     def __init__(
@@ -84,19 +73,36 @@ class Worker:
         client_id: str,
         debug: bool,
         metrics: RequestMetrics | None,
+        clocks: Clocks,
+        cycles: Cycles,
         on_subscribed: Callable[[Exception | None], None],
+        on_exit: Callable[[SystemExit], None],
     ) -> None:
         self.service = service
         self.metrics = metrics
         self._connection = connection
-        self._client_id = client_id
         self._debug = debug
+        self._clocks = clocks
+        self._cycles = cycles
+        self._on_exit = on_exit
+        self._about_to_wait = self._waits
         self._lane = connection.lane(service.credit)
-        self._retries: Retries[Held] = Retries(threading.Lock())
-        self._answers: Answers[Any, tuple[Delivery, Request]] | None = None
+        self._desk = connection.lane(1)
+        self._holding = Holding(connection)
+        self._replies = Replies(connection, self._holding, self._desk, self._step)
+        self._burials = Burials(
+            connection, service, client_id, self._holding, self._desk, self._step, self._replies, self._buried
+        )
+        self._repeats: Repeats | None = None
         if service.idempotent_for is not None:
-            self._answers = Answers(threading.Lock(), service.idempotent_for)
-        connection.every(self._retry)
+            self._repeats = Repeats(service.idempotent_for, self._replies, self._step, self._claim)
+        self._watched: Deadlines[Job] = Deadlines(threading.Lock())
+        """The requests that have to be done in time, where the service has a timeout."""
+        self._counting = threading.Lock()
+        self._overrun = 0
+        """Places that are taken by functions whose time is over."""
+        if service.timeout is not None:
+            connection.every(self._look)
         self._subscription = connection.subscribe(
             service.endpoint,
             service.share_id,
@@ -104,274 +110,288 @@ class Worker:
             credit=service.credit,
             lane=self._lane,
             max_deliveries=BROKER_DELIVERIES,
+            marks=Marks.EVERY if service.max_deliveries == 1 else Marks.REDELIVERED,
             on_delivery=self._serve,
             on_subscribed=on_subscribed,
         )
 
     @property
-    def ready(self) -> bool:
-        """Whether the broker has confirmed the service and may send it a request, or has it at work on one."""
-        return self._subscription.ready
+    def trouble(self) -> str | None:
+        """Why no request can be served; None when it is ready, or at work on as many as its credit allows."""
+        if self._overrun >= self.service.credit:
+            return f"all {self._overrun} places are taken by functions that run for longer than their timeout"
+        return None if self._subscription.ready else "the broker has not confirmed it, or may not send to it"
 
     def leave(self) -> None:
         """The server is leaving: what waits here for its next attempt is somebody else's now."""
-        for held in self._retries.close():
-            self._let_go(held)
+        self._holding.close()
 
     def forget(self, on_forgotten: Callable[[Exception | None], None]) -> None:
         """Serve no more, and have the broker end the destination with what waits there."""
         self._connection.unsubscribe(self._subscription, forget=True, on_unsubscribed=on_forgotten)
 
+    # Steps
+
+    def _step(self, job: Job, step: Callable[..., object], *args: Any) -> None:
+        """Call `step(job, *args)`. Whatever it raises, the request does not stay unsettled."""
+        try:
+            step(job, *args)
+        except BaseException:
+            self._rescue(job, step)
+
+    def _rescue(self, job: Job, step: Callable[..., object]) -> None:
+        """A step has failed: give the request back as a failed attempt, with those who wait for the same."""
+        delivery = job.delivery
+        self._watched.take(job)
+        try:
+            self._end(job, None, 0)
+            self._holding.hold(delivery, delay(job.count + 1, random.random()), delivery.fail, delivery.fail)
+        except BaseException:
+            delivery.fail()  # without a pause, but it goes back
+        report(log, step)
+
     # A request
 
     def _serve(self, delivery: Delivery) -> None:
         """In the lane."""
-        if delivery.stale:
-            return
-        service = self.service
-        count = delivery_count(delivery.message)
-        try:
-            request = decode_request(delivery.message)
-        except BadRequest as error:
-            log.warning("rejected a message to %s: %s", service.endpoint, error)
-            delivery.reject("amqp:decode-error", str(error))
-            return
-        if request.expires is not None and time() * 1000.0 > request.expires:
-            log.debug("dropped a request to %s whose caller waits no more: %s", service.endpoint, request.uuid)
-            delivery.accept()
-            return
-        if count:
-            if self.metrics is not None:
-                self.metrics.redelivered(service)
-            if count >= service.max_deliveries:
-                self._bury(delivery, request, count, "no worker has survived it, or settled it, so often")
-                return
-        if self._answers is not None and not self._begin(self._answers, delivery, request):
-            return
-        self._work(delivery, request, count)
+        if not delivery.stale:
+            job = Job(delivery)
+            try:
+                job.request = decode_request(delivery.message)
+                self._admit(job, delivery, job.request)
+            except BadRequest as error:
+                self._step(job, self._turn_away, error)
+            except BaseException:
+                self._rescue(job, self._admit)
 
-    def _work(self, delivery: Delivery, request: Request, count: int) -> None:
+    def _admit(self, job: Job, delivery: Delivery, request: Request) -> None:
+        """Run the request, unless it is late, was tried too often, or comes twice."""
+        service, message = self.service, delivery.message
+        ttl, expires = time_to_live(message), request.expires
+        if ttl is not None:
+            # What is left is counted on from when the message arrived, on this machine's clock.
+            job.deadline = delivery.arrived + ttl / 1000
+            if expires is not None and not -DIFFERENCE < expires - ttl - time() * 1000 < DIFFERENCE:
+                self._compare_clocks(job, expires, ttl)
+        elif expires is not None:
+            # The sender has given no time to live: its clock is all that there is.
+            job.deadline = delivery.arrived + expires / 1000 - time()
+        if job.deadline is not None and monotonic() > job.deadline:
+            log.info("dropped a request to %s whose caller waits no more: %s", service.endpoint, request.uuid)
+            if self.metrics is not None:
+                attempt(log, self.metrics.expired, service)
+            job.settle()
+            return
+        count = delivery_count(message)
+        if count:
+            job.count = count
+            if self.metrics is not None:
+                attempt(log, self.metrics.redelivered, service)
+            if count >= service.max_deliveries:
+                self._burials.bury(job, count, "no worker has survived it, or settled it, so often")
+                return
+        if self._repeats is None or self._is_first(self._repeats, job):
+            self._work(job)
+
+    def _is_first(self, repeats: Repeats, job: Job) -> bool:
+        """Whether a request is to be run. Else it gets the answer of the first one, now or when that is there."""
+        if self.service.timeout is not None:
+            self._watch(job, self.service.timeout)
+        if not repeats.begin(job):
+            return False
+        if self._claim(job):
+            return True
+        repeats.end(job, None, 0)  # its time was over before it could begin, and its caller is told
+        return False
+
+    def _compare_clocks(self, job: Job, expires: float, ttl: int) -> None:
+        dialect = self._connection.dialect
+        counted_down = dialect is not None and dialect.counts_down
+        said = self._clocks.compare(expires, ttl, time() * 1000, counted_down=counted_down)
+        if said is not None:
+            log.warning(
+                "the clock of %s is %s. Requests are not affected, but the times in logs and dead letters are",
+                job.source, said,
+            )  # fmt: skip
+
+    def _turn_away(self, job: Job, error: BadRequest) -> None:
+        """It is no request: its sender is told, if it says where, and the broker keeps it no longer."""
+        log.warning("rejected a message to %s: %s", self.service.endpoint, error)
+        job.wrong = str(error)
+        if error.asked is None:
+            job.settle()
+        else:
+            job.request = error.asked
+            self._replies.send_fault(job, Fault(400, str(error), "BadRequest"))
+
+    def _work(self, job: Job) -> None:
         """Run the function, and answer."""
-        service, metrics = self.service, self.metrics
-        began = 0.0 if metrics is None else metrics.began(service)
+        service, request = self.service, job.request
+        job.delivery.begin()
+        if service.timeout is not None:
+            job.running = True
+            self._watch(job, service.timeout)
+        if self.metrics is not None:
+            attempt(log, self._measure, job)
         data: Any = None
         fault: Fault | None = None
+        leaving: SystemExit | None = None
         reply = b""
+        thread = get_ident()
+        told_of_waits[thread] = self._about_to_wait
         try:
             data = service.function(request.data)
             if request.reply_to:
-                if self._answers is not None:
+                if self._repeats is not None:
                     data = encode_data(data)
                 reply = encode_reply(request, data)
-            elif self._answers is not None:
-                data = NOTHING
-        except Abort as error:
-            fault = Fault(error.code, error.message, None, error.details, error.retryable)
-        except Exception as error:
-            if request.reply_to or not count:  # one that is tried again has had its traceback
-                log.exception("%s failed on the request %s from %s", service.endpoint, request.uuid, _source(request))
-            trace = traceback.format_exc() if self._debug else None
-            fault = Fault(500, str(error), type(error).__name__, None, False, trace)
-        except BaseException:
-            # exit(), a greenlet that is killed: not for the caller. Somebody else may do better.
-            if self._answers is not None:
-                self._end(self._answers, request, None, None)
-            delivery.fail()
-            raise
+            elif data is not None:
+                _refuse_unrun(data)
+        except BaseException as error:
+            fault, leaving = fault_of(error, self._debug), wanted_exit(error)
+            # An abort is no fault of the program, and what is tried again has had its traceback.
+            if fault.type is None:
+                log.info(
+                    "%s aborted the request %s from %s: %s (code %s)",
+                    service.endpoint, request.uuid, job.source, printable(fault.message), fault.code,
+                )  # fmt: skip
+            elif request.reply_to or not job.count:
+                log.exception("%s failed on the request %s from %s", service.endpoint, request.uuid, job.source)
         finally:
-            if metrics is not None:
-                metrics.ended(service, began, None if fault is None else fault.code)
-        if self._answers is not None:
-            self._end(self._answers, request, data, fault)
-        if not request.reply_to:
-            self._settle_one_way(delivery, request, count, fault)
+            told_of_waits.pop(thread, None)
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(
+                "%s worked on the request %s from %s: %s",
+                service.endpoint, request.uuid, job.source, "ok" if fault is None else f"code {fault.code}",
+            )  # fmt: skip
+        if service.timeout is not None and not self._watched.take(job):
+            self._returned(job, data, fault)
         else:
-            if fault is not None:
-                reply = self._encode_fault(request, fault)
-            self._send(request, reply, partial(self._replied, delivery, request))
-
-    def _encode_fault(self, request: Request, fault: Fault) -> bytes:
-        try:
-            return encode_fault(request, fault)
-        except Exception as error:
-            log.error("%s aborted with details that cannot be sent: %s", self.service.endpoint, error)
-            return encode_fault(request, Fault(500, "the error of the service cannot be sent", type(error).__name__))
-
-    def _reply(self, delivery: Delivery, request: Request, reply: bytes) -> None:
-        self._send(request, reply, partial(self._replied, delivery, request))
-
-    def _send(self, request: Request, reply: bytes, on_outcome: Callable[[Outcome, Condition | None], None]) -> None:
-        assert request.reply_to is not None
-        try:
-            self._connection.publish(request.reply_to, reply, mandatory=True, on_outcome=on_outcome)
-        except StoppedError:
-            log.debug("stopped before the reply to %s was sent; its request goes to another server", request.uuid)
-
-    def _replied(self, delivery: Delivery, request: Request, outcome: Outcome, condition: Condition | None) -> None:
-        """What became of a reply. Without a broker to tell, the request stays unsettled: another server gets it."""
-        if outcome is Outcome.ACCEPTED:
-            delivery.accept()
-        elif outcome is Outcome.RELEASED and condition is not None:
-            log.debug("stopped before the reply to %s was taken", request.uuid)
-        elif outcome is Outcome.REJECTED:
-            log.warning("the broker did not take the reply to %s for %s: %s", request.uuid, request.reply_to, condition)
-            self._lane.submit(self._explain, delivery, request, condition)
-        else:
-            log.warning("nobody was there to take the reply to %s at %s", request.uuid, request.reply_to)
-            delivery.accept()
-
-    def _explain(self, delivery: Delivery, request: Request, condition: Condition | None) -> None:
-        """In the lane: the reply was rejected, for its size maybe, so the caller gets the reason instead."""
-        name, description = condition or (None, "the broker gave no reason")
-        fault = Fault(500, f"the broker did not take the reply: {description}", name)
-        self._send(request, encode_fault(request, fault), lambda outcome, condition: _settle(delivery))
-
-    # Calls that come twice
-
-    def _begin(self, answers: Answers[Any, tuple[Delivery, Request]], delivery: Delivery, request: Request) -> bool:
-        """Whether a request is to be run. Else it is answered, or waits for the one that is running."""
-        key = _key(request)
-        if key is None:
-            return True
-        answer = answers.begin(key, (delivery, request), monotonic())
-        if answer is not Turn.RUN and answer is not Turn.WAIT:
-            log.debug("answered the request %s to %s once more", request.uuid, self.service.endpoint)
-            self._answer(delivery, request, answer)
-        return answer is Turn.RUN
-
-    def _end(
-        self, answers: Answers[Any, tuple[Delivery, Request]], request: Request, data: Any, fault: Fault | None
-    ) -> None:
-        """It was run. What may go better at another time is not remembered, nor is what is tried again anyway."""
-        key = _key(request)
-        if key is None:
-            return
-        answer = data if fault is None else fault
-        kept = answer if fault is None or (request.reply_to and not fault.retryable) else None
-        size = 0 if kept is None else len(data) if fault is None else len(repr(fault))
-        for delivery, other in answers.end(key, kept, size, monotonic()):
-            if answer is None or not other.reply_to and fault is not None:
-                delivery.release()
+            if self.metrics is not None:
+                attempt(log, self.metrics.ended, service, job.began, None if fault is None else fault.code)
+            if reply and fault is None and self._repeats is None:
+                self._replies.send(job, reply)
             else:
-                self._answer(delivery, other, answer)
+                self._finish(job, data, fault, reply)
+        if leaving is not None:
+            self._on_exit(leaving)
 
-    def _answer(self, delivery: Delivery, request: Request, answer: Any) -> None:
-        if not request.reply_to:
-            delivery.accept()
-        elif isinstance(answer, Fault):
-            self._reply(delivery, request, self._encode_fault(request, answer))
+    def _finish(self, job: Job, data: Any, fault: Fault | None, reply: bytes) -> None:
+        """The function has come to an end: answer those who wait for that."""
+        wanted = bool(job.request.reply_to)
+        if fault is not None and wanted:
+            fault, reply = self._replies.encode_fault(job, fault)
+        if self._repeats is not None:
+            self._end(job, fault or (data if wanted else NOTHING), len(reply))
+        if wanted:
+            self._replies.send(job, reply)
         else:
-            self._reply(delivery, request, encode_reply(request, answer))
+            self._settle_one_way(job, fault)
 
-    # One-way messages
+    def _end(self, job: Job, answer: Any, size: int) -> None:
+        """Answer those who wait for the same; None sends them back to the broker."""
+        if self._repeats is not None:
+            self._repeats.end(job, answer, size)
 
-    def _settle_one_way(self, delivery: Delivery, request: Request, count: int, fault: Fault | None) -> None:
+    def _measure(self, job: Job) -> None:
+        if self.metrics is not None:
+            job.began = self.metrics.began(self.service)
+
+    def _waits(self, topic: str) -> None:
+        """The function that runs is about to wait for the service at `topic`."""
+        circle = self._cycles.add(self.service, topic)
+        if circle is not None:
+            log.warning(
+                "%s: a service that waits for itself takes a place of its own credit (%d) meanwhile; when all places "
+                "wait, none is left to answer. Use a callback instead of waiting, or an endpoint of its own, or more "
+                "credit", " waits for ".join(each.name for each in circle), self.service.credit,
+            )  # fmt: skip
+
+    # Functions that take too long
+
+    def _watch(self, job: Job, seconds: float) -> None:
+        at = monotonic() + seconds
+        self._watched.add(job, at)
+        self._connection.wake(at)
+
+    def _look(self, now: float) -> float | None:
+        """On the clock's thread: see to the requests whose time is over; return when to look again."""
+        for job in self._watched.overdue(now):
+            self._desk.submit(self._step, job, self._overran)
+        return self._watched.next()
+
+    def _overran(self, job: Job) -> None:
+        """At the desk: the time of a request is over. Its function goes on, and keeps its place until it returns."""
+        service = self.service
+        fault = Fault(OVERRUN, f"{service.endpoint} was not done within {service.timeout:g} s", "Timeout", None, True)
+        with self._counting:
+            if job.running:
+                job.counted = True
+                self._overrun += 1
+            taken = self._overrun
+        if job.counted:
+            self._connection.add_credit(job.delivery.subscription, -1)
+            log.warning(
+                "%s runs for longer than its timeout of %g s on the request %s from %s; its caller is told, and its "
+                "place is taken until it returns (%d of %d places are)",
+                service.endpoint, service.timeout, job.request.uuid, job.source, taken, service.credit,
+            )  # fmt: skip
+            if self.metrics is not None:
+                attempt(log, self.metrics.overran, service, fault.code)
+        elif self._repeats is not None:
+            self._repeats.leave(job)
+        if job.request.reply_to:
+            self._replies.send_fault(job, fault)
+        else:
+            self._settle_one_way(job, fault)
+
+    def _returned(self, job: Job, data: Any, fault: Fault | None) -> None:
+        """A function has returned after its time was over. Its caller was told; a repeated call gets the result."""
+        with self._counting:
+            job.running = False
+            if job.counted:
+                self._overrun -= 1
+        if job.counted:
+            self._connection.add_credit(job.delivery.subscription, 1)
+        if self.metrics is not None:
+            attempt(log, self.metrics.returned, self.service, job.began)
+        log.warning("%s returned from the request %s too late for its caller", self.service.endpoint, job.request.uuid)
+        done = NOTHING if not job.request.reply_to else data
+        self._end(job, done if fault is None else fault, len(done) if isinstance(done, msgspec.Raw) else 0)
+
+    def _claim(self, job: Job) -> bool:
+        """Whether it is ours to answer a request, and not that of the clock, which answers what is late."""
+        return self.service.timeout is None or self._watched.take(job)
+
+    # Requests that failed
+
+    def _settle_one_way(self, job: Job, fault: Fault | None) -> None:
         """Nobody waits for a reply: what failed is tried again later, unless its function says that this is no use."""
         if fault is None:
-            delivery.accept()
+            job.settle()
             return
+        service, delivery = self.service, job.delivery
         reason = fault.message if fault.type is None else f"{fault.type}: {fault.message}"
-        count += 1
+        count = job.count + 1
         final = fault.type is None and not fault.retryable
-        if final or count >= self.service.max_deliveries:
-            self._bury(delivery, request, count, reason)
+        if final or count >= service.max_deliveries:
+            self._burials.bury(job, count, reason)
             return
         seconds = delay(count, random.random())
         log.info(
             "attempt %d of %d at %s to %s failed, the next one in %.1f s: %s",
-            count, self.service.max_deliveries, request.uuid, self.service.endpoint, seconds, reason,
+            count, service.max_deliveries, job.request.uuid, service.endpoint, seconds, reason,
         )  # fmt: skip
         if self.metrics is not None:
-            self.metrics.retried(self.service)
-        self._hold(delivery, seconds, delivery.fail)
+            attempt(log, self.metrics.retried, service)
+        self._holding.hold(delivery, seconds, delivery.fail, delivery.fail)
 
-    def _hold(self, delivery: Delivery, seconds: float, answer: Callable[[], bool]) -> None:
-        """Keep a message, and answer it after a time; more credit meanwhile keeps it from being in others' way."""
-        extra = len(self._retries) < MAX_HELD
-        if extra:
-            self._connection.add_credit(delivery.subscription, 1)
-        at = monotonic() + seconds
-        held = Held(delivery.subscription, answer, extra)
-        if self._retries.add(at, held):
-            self._connection.wake(at)
-        else:
-            self._let_go(held)
-
-    def _let_go(self, held: Held) -> None:
-        if held.extra:
-            self._connection.add_credit(held.subscription, -1)
-        held.answer()
-
-    def _retry(self, now: float) -> float | None:
-        """On the clock's thread: give back what has waited long enough; returns when to look again."""
-        for held in self._retries.due(now):
-            self._let_go(held)
-        return self._retries.next_due()
-
-    # Dead letters
-
-    def _bury(self, delivery: Delivery, request: Request, count: int, reason: str) -> None:
-        """In the lane: the request goes to the dead letters."""
-        service = self.service
-        log.error(
-            "the request %s to %s goes to the dead letters after %d attempts: %s",
-            request.uuid, service.endpoint, count, reason,
-        )  # fmt: skip
-        letter = Letter(
-            id=uuid.uuid4().hex[:12],
-            endpoint=service.endpoint,
-            share=service.share_id,
-            topic=request_topic(delivery.message, service.endpoint),
-            reason=reason,
-            count=count,
-            time=int(time() * 1000),
-            source=_source(request),
-            server=self._client_id,
-            message=delivery.message,
-        )
-        told = partial(self._buried, delivery, request, count)
-        try:
-            self._connection.publish(
-                dead_topic(service.endpoint), encode_letter(letter), mandatory=True, on_outcome=told
-            )
-        except StoppedError:
-            log.debug("stopped before %s was a dead letter; another server sees to it", request.uuid)
-
-    def _buried(
-        self, delivery: Delivery, request: Request, count: int, outcome: Outcome, condition: Condition | None
-    ) -> None:
-        """What became of a dead letter. If the broker does not keep it, it stays a request, for a later attempt."""
-        if outcome is Outcome.ACCEPTED:
-            if self.metrics is not None:
-                self.metrics.buried(self.service)
-            if request.reply_to:
-                self._lane.submit(self._give_up, delivery, request, count)
-            else:
-                delivery.accept()
-        elif outcome is Outcome.RELEASED and condition is not None:
-            log.debug("stopped before the dead letter of %s was taken", request.uuid)
-        else:
-            why = condition or "nobody is subscribed to the dead letters"
-            log.error("the dead letter of %s was not kept, so the request goes back: %s", request.uuid, why)
-            self._lane.submit(self._hold, delivery, LONGEST, delivery.release)
-
-    def _give_up(self, delivery: Delivery, request: Request, count: int) -> None:
-        """In the lane: tell the caller that there will be no result."""
-        endpoint = self.service.endpoint
-        said = f"the request was given to {endpoint} {count} times in vain, and is in {dead_topic(endpoint)} now"
-        self._reply(delivery, request, encode_fault(request, Fault("undeliverable", said, None, {"count": count})))
+    def _buried(self) -> None:
+        if self.metrics is not None:
+            attempt(log, self.metrics.buried, self.service)
 
 
-def _source(request: Request) -> str | None:
-    return request.source or request.reply_to
-
-
-def _key(request: Request) -> Hashable | None:
-    """What makes two requests the same one. The ids of bare requests are only their sender's own; None: it has none."""
-    if isinstance(request, BareRequest):
-        return None if request.correlation is None else (request.reply_to, request.correlation)
-    return request.uuid or None
-
-
-def _settle(delivery: Delivery) -> None:
-    delivery.accept()
+def _refuse_unrun(data: Any) -> None:
+    """Raise TypeError for a result that is work which nobody will do: of a one-way message it is not looked at."""
+    if inspect.isawaitable(data) or inspect.isgenerator(data) or inspect.isasyncgen(data):
+        raise TypeError(f"the function returned a {type(data).__name__}, which is not run: write a plain function")

@@ -12,8 +12,6 @@ to develop against, run `python -m mqlight.server`.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from mqlight.arguments import QOS_AT_LEAST_ONCE, QOS_AT_MOST_ONCE
 from mqlight.client import Client
 from mqlight.connection import Connection
@@ -70,7 +68,14 @@ RETRYING = "retrying"
 ERROR = "error"
 DRAIN = "drain"
 
-try:
-    __version__ = version("macaque-amqp")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, which is read when it is asked for: that takes longer than all imports."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("macaque-amqp")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"

@@ -11,9 +11,12 @@ import inspect
 import operator
 import re
 from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from mqlight.errors import InvalidArgumentError, RangeError
+from mqlight.wire.functions import UNRUN, unrun
+from mqlight.wire.text import control_in, printable
 
 __all__ = [
     "MAX_CREDIT",
@@ -81,11 +84,13 @@ def client_id(value: object) -> str:
     if not value:
         raise _invalid("client_id", value, f"Client Identifier is empty, it must have 1 to {MAX_CLIENT_ID} characters")
     if len(value) > MAX_CLIENT_ID:
+        shown = printable(value)
         raise _invalid(
-            "client_id", value, f"Client Identifier {value} is longer than the maximum ID length of {MAX_CLIENT_ID}"
+            "client_id", value, f"Client Identifier {shown} is longer than the maximum ID length of {MAX_CLIENT_ID}"
         )
     if foreign := _FOREIGN_CHARACTER.search(value):
-        raise _invalid("client_id", value, f"Client Identifier {value} contains invalid char: {foreign.group()}")
+        shown, character = printable(value), printable(foreign.group())
+        raise _invalid("client_id", value, f"Client Identifier {shown} contains invalid char: {character}")
     return value
 
 
@@ -93,7 +98,7 @@ def topic(value: object) -> str:
     """A topic to send to: any text but the empty one. Wildcards in it are ordinary characters.
 
     Raises:
-        InvalidArgumentError: no text, or text that UTF-8 cannot carry.
+        InvalidArgumentError: no text, a control character in it, or text that UTF-8 cannot carry.
     """
     return _address("topic", value)
 
@@ -131,6 +136,9 @@ def share(value: object) -> str | None:
 
 
 def _encodable(argument: str, value: str) -> str:
+    if (control := control_in(value)) is not None:
+        message = f"{argument} argument {value!r} has the control character {control}; take it out"
+        raise _invalid(argument, value, message)
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -225,10 +233,12 @@ def callback(argument: str, value: object, arguments: int) -> Callable[..., obje
     Raises:
         TypeError: it cannot be called so.
     """
-    if value is None:
-        return None
+    if value is None or _takes(value, arguments):
+        return value  # type: ignore[return-value]
     if not callable(value):
         raise TypeError(f"{argument} must be a function")
+    if (kind := unrun(value)) is not None:
+        raise TypeError(f"{argument} is {kind}, so a call of it runs nothing; write a plain function")
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
@@ -242,6 +252,22 @@ def callback(argument: str, value: object, arguments: int) -> Callable[..., obje
             f"this must be a function with {arguments} arguments"
         ) from None
     return value
+
+
+def _takes(value: object, arguments: int) -> bool:
+    """Whether this is surely a function of Python's that takes so many positional arguments: `inspect.signature` takes
+    longer than sending a message.
+    """
+    if isinstance(value, MethodType):
+        value, arguments = value.__func__, arguments + 1
+    if not isinstance(value, FunctionType):
+        return False
+    code, defaults, named = value.__code__, value.__defaults__ or (), value.__kwdefaults__ or ()
+    if code.co_flags & UNRUN:
+        return False
+    if len(named) < code.co_kwonlyargcount or arguments < code.co_argcount - len(defaults):
+        return False
+    return arguments <= code.co_argcount or bool(code.co_flags & inspect.CO_VARARGS)
 
 
 def _options(value: object, message: str) -> Mapping[str, Any]:

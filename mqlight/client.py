@@ -22,9 +22,12 @@ from mqlight.errors import StoppedError
 from mqlight.inbox import Inbox, Subscription
 from mqlight.outbox import Outbox
 from mqlight.service import Service
+from mqlight.wire import forks
 
 __all__ = ["Client"]
 
+MOST_KEPT = 240
+"""Characters of a chosen id that a forked child keeps, so that there is room for its own end."""
 STOP_TIMEOUT = 10.0
 """Seconds that `stop` gives to messages that are on their way out."""
 
@@ -62,22 +65,39 @@ class Client:
         on_state_changed: Callback | None = None,
         on_drain: Callback | None = None,
     ) -> None:
-        if client_id is None:
-            client_id = arguments.auto_client_id(secrets.randbits(28))
-        self._id = arguments.client_id(client_id)
+        self._chosen = None if client_id is None else arguments.client_id(client_id)
+        self._service = Service.of(service, security_options)
         self._on_started = arguments.callback("on_started", on_started, 1)
         self._on_state_changed = arguments.callback("on_state_changed", on_state_changed, 3)
-        on_drain = arguments.callback("on_drain", on_drain, 1)
+        self._on_drain = arguments.callback("on_drain", on_drain, 1)
+        self._begin(self._chosen or arguments.auto_client_id(secrets.randbits(28)))
+        forks.register(self)
+        self.start()
+
+    def _begin(self, name: str) -> None:
+        """Be a client of that id which was never started."""
+        self._id = name
+        self._forked = False
+        """It is a child's, and was not started there."""
         self._lock = threading.Lock()
         self._starting: list[Callback] = []
         self._stopping: list[Callback] | None = None
-        self._connection = Connection(
-            Service.of(service, security_options), self._id, on_state=self._state_changed, daemon=False
-        )
+        self._connection = Connection(self._service, name, on_state=self._state_changed, daemon=False)
         self._lane = self._connection.lane(1)
-        self._outbox = Outbox(self, self._connection, self._lane, on_drain)
+        self._outbox = Outbox(self, self._connection, self._lane, self._on_drain)
         self._inbox = Inbox(self, self._connection, self._lane)
-        self.start()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: the connection, the subscriptions and the messages are the parent's. The client is
+        stopped here; `start`, or the first message or subscription, makes a connection of the child's own, with an id
+        of its own.
+        """
+        ran = self._connection.state is not State.STOPPED
+        if self._chosen is None:
+            self._begin(arguments.auto_client_id(secrets.randbits(28)))
+        else:
+            self._begin(f"{self._chosen[:MOST_KEPT]}.{secrets.token_hex(4)}")
+        self._forked = ran
 
     def __repr__(self) -> str:
         return f"<mqlight.Client {self._id} {self.state}>"
@@ -145,6 +165,7 @@ class Client:
         with self._lock:
             chosen = on_started or self._on_started
             self._starting = [] if chosen is None else [chosen]
+        self._forked = False
         self._inbox.open()
         self._connection.start()
         return self
@@ -172,7 +193,8 @@ class Client:
                 self._lane.submit(function, self, None)
             return self
         self._inbox.close()
-        threading.Thread(target=self._stop, name=f"mqlight-{self._id}-stop").start()
+        # On a thread that is there: Python 3.12 and later start none once the main thread has ended.
+        self._connection.run_soon(self._stop)
         return self
 
     def _stop(self) -> None:
@@ -202,6 +224,8 @@ class Client:
             self._inbox.ended(error or StoppedError(reason, client_id=self._id))
 
     def _check_started(self) -> None:
+        if self._forked:
+            self.start()
         if self.state in (State.STOPPED.value, State.STOPPING.value):
             raise StoppedError("not started", client_id=self._id)
 
@@ -254,8 +278,8 @@ class Client:
             on_subscribed: called `(client, err, topic_pattern, share)`; `err` is None or says why not.
             on_message: called `(message_type, data, delivery)` with `message_type` MESSAGE or MALFORMED. `delivery` is
                 `{"message": {"topic", "ttl", "confirm_delivery"}, "destination": {"topic_pattern", "share"},
-                "malformed": {...}}`, with those members that apply. If it raises at qos 1 with `auto_confirm`, the
-                message is not confirmed, and goes back to the server after a second.
+                "malformed": {...}}`, with those members that apply. If it raises at qos 1, the message goes back to the
+                server after a second, unless it is confirmed by then, and the server counts a failed attempt.
 
         Raises:
             TypeError, RangeError, InvalidArgumentError: an argument cannot be used.

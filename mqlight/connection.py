@@ -15,10 +15,14 @@ import secrets
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome, Peer
 from mqlight.backoff import Backoff
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, StoppedError
@@ -27,17 +31,17 @@ from mqlight.security import tls_error
 from mqlight.service import Endpoint, Service
 from mqlight.session import RESEND, Session
 from mqlight.subscription import Subscription
+from mqlight.wire import forks
+from mqlight.wire.attempts import Marks
 from mqlight.wire.channel import Channel
 from mqlight.wire.clock import Clock
 from mqlight.wire.dialect import Dialect
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
+from mqlight.wire.log import Log, report
 from mqlight.wire.process import end_process
 from mqlight.wire.tcp import Tcp
-from mqlight.wire.terms import Condition, Handle, Outcome, Peer
 from mqlight.wire.threads import Crew, Lane
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server has for the connection, and again for its greeting; less where the heartbeat is shorter."""
@@ -55,6 +59,10 @@ DOUBTS = 5
 """Refusals in a row that are tried again by who was let in before: a server that starts, or a network that garbles what
 it carries, may refuse whom it should not.
 """
+RETRY_DRAIN = 0.05
+"""Seconds until a full socket is tried again where no thread can wait for it."""
+BATCH = 100
+"""Messages of a :meth:`Connection.batch` that are held back at the most."""
 FAREWELL = 1.0
 """Seconds that the server has to answer our goodbye."""
 _FINAL = (SecurityError, ReplacedError, NotPermittedError)
@@ -98,7 +106,7 @@ class Connection:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiters = 0
-        self._session = Session(on_state=self._on_session, on_room=self._on_room, on_lapse=self._on_lapse)
+        self._session = self._new_session()
         self._resume_at: float | None = None
         self._backoff = Backoff()
         self._tried_at = 0.0
@@ -108,10 +116,20 @@ class Connection:
         self._resend_at: float | None = None
         self._channel: Channel | None = None
         self._full = False
+        self._undrained = False
+        """The socket is full, and there was no thread that could wait for it."""
+        self._batches: dict[int, int] = {}
+        """The threads that send a batch, each with the number of messages that it has held back."""
         self._stopping = threading.Event()
         self._crew = Crew(f"mqlight-{client_id}", self._read, daemon=daemon, on_exit=end_process)
         self._clock = Clock(self._crew, self._tick)
         self._every: list[Callable[[float], float | None]] = []
+        forks.register(self)
+
+    def _new_session(self) -> Session:
+        return Session(
+            on_state=self._on_session, on_room=self._on_room, on_lapse=self._on_lapse, clock=monotonic
+        )
 
     @property
     def url(self) -> str | None:
@@ -138,7 +156,10 @@ class Connection:
     # Life
 
     def start(self) -> None:
-        """Begin to connect, and return at once. A connection that was stopped may be started again."""
+        """Begin to connect, and return at once. A connection that was stopped may be started again.
+
+        :raises NetworkError: the process cannot start the threads that it takes; try again later.
+        """
         with self._lock:
             if self.state is State.STOPPING:
                 raise StoppedError("the client is stopping; start it again when it has stopped")
@@ -148,9 +169,13 @@ class Connection:
             self._endpoints.clear()
             self._rounds = self._doubts = 0
             self._backoff.reset()
+            try:
+                self._clock.start(f"mqlight-{self.client_id}-clock", daemon=self._daemon)
+                self._crew.start()
+            except RuntimeError as error:
+                self._clock.stop()
+                raise NetworkError(f"no thread can be started: {error}") from error
             self._set_state(State.STARTING, None)
-            self._crew.start()
-            self._clock.start(f"mqlight-{self.client_id}-clock", daemon=self._daemon)
 
     def wait_started(self, timeout: float) -> None:
         """Wait until connected.
@@ -193,6 +218,28 @@ class Connection:
                 self._flush()
                 self._wait(lambda: self._channel is None, min(deadline, monotonic() + FAREWELL))
             self._end(None)
+
+    def run_soon(self, task: Callable[[], object]) -> None:
+        """Call ``task()`` on the next idle thread of the connection. It takes no lock: a destructor may call it."""
+        self._crew.tell(task)
+
+    def after_fork(self) -> None:
+        """In the child of a fork: let go of the parent's socket without a word, and be stopped.
+
+        None of the parent's threads is here, and they may have held its locks: these are made anew. What was
+        subscribed, sent and held is the parent's.
+        """
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._crew.forget()
+        self._clock.forget()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.forget()
+        self._full = self._undrained = False
+        self._batches.clear()
+        self._session = self._new_session()
+        self.state, self.error = State.STOPPED, None
 
     def _wait(self, done: Callable[[], object], deadline: float) -> None:
         self._waiters += 1
@@ -244,7 +291,30 @@ class Connection:
 
     def before_blocking(self) -> None:
         """Call this before waiting for something that arrives over this connection; it costs next to nothing."""
+        if self._batches and self._batches.get(threading.get_ident()):
+            self._batches[threading.get_ident()] = 0
+            with self._lock:
+                self._flush_soon()
         self._crew.before_blocking()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send what this thread publishes within the block together, at its end at the latest.
+
+        At most ``BATCH`` messages are held back. They leave earlier when another thread sends, and before this thread
+        waits for the connection. A batch within a batch is a part of it.
+        """
+        me = threading.get_ident()
+        if me in self._batches:
+            yield
+            return
+        self._batches[me] = 0
+        try:
+            yield
+        finally:
+            self._batches.pop(me, None)  # it is not there in the child of a fork
+            with self._lock:
+                self._flush_soon()
 
     def publish(
         self,
@@ -273,11 +343,21 @@ class Connection:
             if self.state in (State.STOPPED, State.STOPPING) and not session.connected:
                 raise StoppedError(f"the client is {self.state.value}, so it cannot send")
             session.send(Outgoing(topic, message, settled, mandatory, on_outcome))
-            self._flush_soon()
+            if not self._batches or not self._held_back():
+                self._flush_soon()
             return not session.waiting
 
+    def _held_back(self) -> bool:
+        """Under the lock: return whether this thread's message waits for others of its batch."""
+        me = threading.get_ident()
+        count = self._batches.get(me)
+        if count is None:
+            return False
+        self._batches[me] = count = (count + 1) % BATCH
+        return count > 0
+
     def _wait_for_room(self, timeout: float | None) -> None:
-        self._crew.before_blocking()
+        self.before_blocking()
         session = self._session
         deadline = monotonic() + (3e6 if timeout is None else timeout)
         with self._lock:
@@ -296,6 +376,7 @@ class Connection:
         lane: Lane | None = None,
         max_deliveries: int = 0,
         dead_letters: str | None = None,
+        marks: Marks = Marks.NONE,
         on_delivery: Callable[[Delivery], None],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Subscription:
@@ -306,16 +387,28 @@ class Connection:
         :param credit: the most messages that are here unanswered.
         :param max_deliveries: how often the broker gives a message out at the most, where it can be told.
         :param dead_letters: the topic where it then puts the message.
+        :param marks: which deliveries :meth:`Delivery.begin` marks as begun, where the broker heeds that.
         :param lane: where ``on_delivery(delivery)`` runs; without one it runs under the lock (see the module).
+            If it raises, the delivery counts as a failed attempt, unless it is answered already.
         :param on_subscribed: told None, or the error, when the server has answered.
         """
 
+        def deliver(delivery: Delivery) -> None:
+            try:
+                on_delivery(delivery)
+            except BaseException:
+                delivery.fail()
+                raise
+
         def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:
             delivery = Delivery(self, subscription, link, handle, data, settled)
-            if lane is None:
-                on_delivery(delivery)
-            else:
-                lane.submit(on_delivery, delivery)
+            if lane is not None:
+                lane.submit(deliver, delivery)
+                return
+            try:
+                deliver(delivery)
+            except BaseException:  # else the thread that reads for everybody fails
+                report(log, on_delivery)
 
         subscription = Subscription(
             pattern,
@@ -327,6 +420,7 @@ class Connection:
             on_subscribed=on_subscribed,
             max_deliveries=max_deliveries,
             dead_letters=dead_letters,
+            marks=marks,
         )
         with self._lock:
             self._session.subscribe(subscription)
@@ -380,6 +474,12 @@ class Connection:
                 self._changed.notify_all()
             self._flush_soon()
         return done
+
+    def _begin(self, delivery: Delivery) -> None:
+        """Tell the server that work on a delivery begins; it is on its way when this returns."""
+        with self._lock:
+            if delivery.link.mark_received(delivery.handle):
+                self._flush()
 
     # What the session tells
 
@@ -479,6 +579,8 @@ class Connection:
             if self.state is State.RETRYING:
                 # What the last attempt took counts: a server that answers again is not to be waited for twice.
                 stopping.wait(max(0.0, self._tried_at + self._backoff.next(random.random()) - monotonic()))
+                if not self._crew.keeps_reading(epoch):
+                    return False
             self._tried_at = monotonic()
             try:
                 self._endpoints.extend(self._service.urls())
@@ -554,7 +656,9 @@ class Connection:
         channel = self._channel
         if channel is not None and not self._full and not channel.flush():
             self._full = True
-            self._crew.run(partial(self._drain, channel))
+            if not self._crew.run(partial(self._drain, channel)):
+                self._undrained = True
+                self.wake(monotonic() + RETRY_DRAIN)
 
     def _drain(self, channel: Channel) -> None:
         """A helper's task: wait until the full socket takes more, and send on."""
@@ -599,10 +703,19 @@ class Connection:
                     else:
                         due = min(due, self._resume_at)
                 self._flush()
+                if self._undrained:
+                    self._undrained = self._full = False
+                    self._flush()
+                    self._changed.notify_all()
                 if channel.engine.closed:
                     channel.abort()  # the reading thread finds the end of input, and goes on from there
         for call in self._every:
-            if (at := call(now)) is not None:
+            try:
+                at = call(now)
+            except Exception:  # it may be the deadlines of others that come next
+                report(log, call)
+                at = now + 1.0
+            if at is not None:
                 due = min(due, at)
         return due
 

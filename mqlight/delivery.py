@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from mqlight.wire.link import Link
-from mqlight.wire.terms import Condition, Handle, Outcome
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.wire.attempts import Marks
+from mqlight.wire.message import first_acquirer
 
 if TYPE_CHECKING:
     from mqlight.connection import Connection
@@ -18,7 +21,7 @@ class Delivery:
     Each answer returns False when the connection that it came over is gone: the server gives it to somebody again.
     """
 
-    __slots__ = ("_connection", "handle", "link", "message", "settled", "subscription")
+    __slots__ = ("_connection", "arrived", "handle", "link", "message", "settled", "subscription")
 
     def __init__(
         self,
@@ -33,6 +36,8 @@ class Delivery:
         """The encoded AMQP message: see :func:`mqlight.wire.message.decode`."""
         self.settled = settled
         """It came at most once: there is nobody to answer, but answering it makes room for the next."""
+        self.arrived = monotonic()
+        """When it arrived, in seconds of the monotonic clock: what is left of its time to live begins here."""
         self.subscription = subscription
         self._connection: Connection | None = connection
         self.link = link
@@ -42,6 +47,18 @@ class Delivery:
     def stale(self) -> bool:
         """Its connection is gone, and with it the right to answer."""
         return self.link.closed
+
+    def begin(self) -> None:
+        """Say that work on it begins now, so that the broker counts this attempt (AMQP 1.0 section 3.4.1).
+
+        Costs nothing unless the broker has to be told: it does not when a message comes for the first time, unless the
+        subscription marks every delivery.
+        """
+        marks, connection = self.subscription.marks_granted, self._connection
+        if marks is Marks.NONE or connection is None or self.settled:
+            return
+        if marks is Marks.EVERY or not first_acquirer(self.message):
+            connection._begin(self)
 
     def accept(self) -> bool:
         """Done: the server forgets it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mqlight.wire.terms import Condition
+    from mqlight.amqp.types import Condition
 
 __all__ = [
     "InternalError",

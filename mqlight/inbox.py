@@ -3,14 +3,14 @@
 The rules of this file:
 
 * A message at least once is confirmed after `on_message` returned, or by `confirm_delivery`. If `on_message` raises,
-  it is not confirmed: it goes back to the server after `RETURN_DELAY`, which gives it to somebody again.
+  the attempt failed: unless the message is confirmed by then, it goes back to the server after `RETURN_DELAY` as
+  modified with delivery-failed (AMQP 1.0 section 3.4.5). The server counts it, so a broker with a limit ends it.
 * What arrived and was not given to the application when its subscription ended goes back to the server at once.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -23,11 +23,12 @@ from mqlight.connection import Connection
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SubscribedError, UnsubscribedError
 from mqlight.subscription import Subscription as Listening
+from mqlight.wire.log import Log
 from mqlight.wire.threads import Lane
 
 __all__ = ["Inbox", "Subscription"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 RETURN_DELAY = 1.0
 """Seconds that a message whose `on_message` raised is kept, so that a fault makes no busy loop."""
@@ -212,10 +213,11 @@ class Inbox:
         try:
             if subscription.on_message is not None:
                 subscription.on_message(received.kind, received.data, about)
-        except Exception:
+        except SystemExit:
+            raise
+        except BaseException:
+            self._return_later(delivery)
             log.exception("on_message for %s failed", subscription.pattern)
-            if not subscription.by_hand:
-                self._return_later(delivery)
         else:
             if not subscription.by_hand:
                 delivery.accept()
@@ -233,15 +235,18 @@ class Inbox:
 
     def _release_held(self) -> None:
         with self._lock:
-            held = [*self._unconfirmed, *(delivery for _, delivery in self._returns)]
+            failed = [delivery for _, delivery in self._returns]
+            held = self._unconfirmed.difference(failed)
             self._unconfirmed.clear()
             self._returns.clear()
+        for delivery in failed:
+            delivery.fail()
         for delivery in held:
             delivery.release()
 
     def _return_later(self, delivery: Delivery) -> None:
         if delivery.settled or self._closed:
-            delivery.release()
+            delivery.fail()
             return
         at = monotonic() + RETURN_DELAY
         with self._lock:
@@ -255,8 +260,9 @@ class Inbox:
             while self._returns and self._returns[0][0] <= now:
                 due.append(self._returns.popleft()[1])
             then = self._returns[0][0] if self._returns else None
+            self._unconfirmed.difference_update(due)
         for delivery in due:
-            delivery.release()
+            delivery.fail()
         return then
 
 

@@ -10,10 +10,10 @@ import functools
 import threading
 from collections.abc import Callable
 
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.arguments import QOS_AT_MOST_ONCE, SendOptions
 from mqlight.connection import Connection
 from mqlight.errors import MQLightError, NotPermittedError, SecurityError, StoppedError
-from mqlight.wire.terms import Condition, Outcome
 from mqlight.wire.threads import Lane
 
 __all__ = ["Outbox"]

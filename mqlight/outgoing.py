@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from mqlight.wire.link import Link
-from mqlight.wire.terms import Condition, Outcome
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Outcome
 
 __all__ = ["OnOutcome", "Outgoing", "Route", "too_large"]
 
@@ -16,7 +16,7 @@ OnOutcome = Callable[[Outcome, "Condition | None"], None]
 class Outgoing:
     """A message on its way out."""
 
-    __slots__ = ("mandatory", "message", "on_outcome", "settled", "topic", "tries")
+    __slots__ = ("mandatory", "message", "on_outcome", "settled", "since", "topic", "tries")
 
     def __init__(
         self, topic: str, message: bytes, settled: bool, mandatory: bool, on_outcome: OnOutcome | None
@@ -26,6 +26,8 @@ class Outgoing:
         self.settled = settled
         self.mandatory = mandatory
         self.on_outcome = on_outcome
+        self.since: float | None = None
+        """When it began to wait for a connection or for credit; its time to live goes by from then on."""
         self.tries = 0
         """How often it was rejected in passing."""
 

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mqlight.errors import InvalidArgumentError
+from mqlight.jsontext import encode_json
 from mqlight.wire.message import Message, decode, encode, topic_of
+from mqlight.wire.text import media_type
 
 __all__ = ["MALFORMED", "MESSAGE", "Received", "pack", "unpack"]
 
@@ -36,6 +38,9 @@ class Received(NamedTuple):
     malformed: dict[str, Any] | None
 
 
+_JSON_TYPE = "application/json"
+
+
 def pack(topic: str, data: object, ttl: int | None) -> bytes:
     """The encoded message that carries `data` to `topic`; `ttl` is in milliseconds.
 
@@ -45,9 +50,9 @@ def pack(topic: str, data: object, ttl: int | None) -> bytes:
     """
     body: str | bytes
     if isinstance(data, str):
-        body, content_type = data, "text/plain"
+        body, content_type = str.__str__(data), "text/plain"
     elif isinstance(data, (bytes, bytearray, memoryview)):
-        body, content_type = bytes(data), "application/octet-stream"
+        body, content_type = bytes(memoryview(data)), "application/octet-stream"
     else:
         body, content_type = _json(data), "application/json"
     # A topic that looks like a URL would lose its first part where the service is taken off.
@@ -60,8 +65,8 @@ def pack(topic: str, data: object, ttl: int | None) -> bytes:
 
 def _json(data: object) -> str:
     try:
-        return msgspec.json.encode(data).decode()
-    except (TypeError, RecursionError) as error:
+        return encode_json(data).decode()
+    except (TypeError, RecursionError, BufferError) as error:
         raise TypeError(
             f"Cannot send a {type(data).__name__} as JSON: {error}; send text, bytes, or a value that JSON can carry"
         ) from error
@@ -83,7 +88,7 @@ def unpack(encoded: bytes) -> Received:
     data: Any = message.body
     if data is None:
         data = ""
-    elif message.content_type == "application/json" and isinstance(data, (str, bytes)) and malformed is None:
+    elif malformed is None and isinstance(data, (str, bytes)) and media_type(message.content_type) == _JSON_TYPE:
         try:
             data = msgspec.json.decode(data)
         except (ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from mqlight.errors import InvalidArgumentError, NetworkError, SecurityError
+from mqlight.wire.text import control_in, nearest, printable
 
 __all__ = ["Security", "tls_error"]
 
@@ -74,6 +75,14 @@ class Security:
             value = getattr(self, each.name)
             if each.name != "ssl_verify_name" and value is not None and not isinstance(value, str):
                 raise InvalidArgumentError(f"{each.name} must be a string argument", argument=each.name)
+        for name in ("user", "password"):
+            control = control_in(getattr(self, name) or "")
+            if control is not None:
+                control = control.partition(" ")[0]  # its place would tell something of the password
+                raise InvalidArgumentError(f"{name} has the control character {control}; take it out", argument=name)
+            if any("\ud800" <= character <= "\udfff" for character in getattr(self, name) or ""):
+                # From an environment that is not UTF-8. The error of a later encoding would show the character.
+                raise InvalidArgumentError(f"{name} holds half of a surrogate pair; give it as UTF-8", argument=name)
         if (self.user is None) != (self.password is None):
             raise InvalidArgumentError("Both user and password properties must be specified together", argument="user")
         if self.ssl_verify_name not in (True, False):
@@ -118,7 +127,11 @@ class Security:
         known = {each.name for each in fields(cls)}
         for name in options:
             if name not in known:
-                raise InvalidArgumentError(f"{name} is not a valid name for the security options.", argument=str(name))
+                near = nearest(str(name), known)
+                advice = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(known))}."
+                raise InvalidArgumentError(
+                    f"{printable(name, 80)} is not a valid name for the security options. {advice}", argument=str(name)
+                )
         return cls(**options)  # type: ignore[arg-type]  # __post_init__ checks every value
 
     def context(self) -> ssl.SSLContext:

@@ -17,24 +17,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import TypeAlias
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
+from mqlight.bindings import bound_service
 from mqlight.errors import InvalidArgumentError, MQLightError, NetworkError
 from mqlight.security import Security
+from mqlight.urls import PORTS, invalid, options_of, shown, split, split_list, without_passwords
+from mqlight.wire.environment import is_service_link
+from mqlight.wire.text import nearest, printable
 
 __all__ = ["DEFAULT_BROKER", "Endpoint", "Lookup", "Security", "Service", "ServiceLike", "from_environment", "resolve"]
 
 DEFAULT_BROKER = "amqp://127.0.0.1:5672"
 LOOKUP_TIMEOUT = 5.0
 """Seconds that a lookup URL has to answer (MQ Light, Node client)."""
-HEARTBEATS = (1.0, 3600.0)
-"""Seconds: the least and the most that ``?heartbeat=`` of an address may say."""
 LOOKUP_LIMIT = 65536
 """Bytes of a lookup answer that are read; a longer answer is refused."""
 FUNCTION_TIMEOUT = 30.0
 """Seconds that a service function has to call back."""
-
-_PORTS = {"amqp": 5672, "amqps": 5671}
 
 Answer: TypeAlias = Callable[[object, object], None]
 """`callback(err, services)`: err None or what went wrong, services a URL or a list of them."""
@@ -77,19 +77,15 @@ class Endpoint:
         Raises:
             InvalidArgumentError: not such a URL, or a user without a password.
         """
-        parts, user, password = _split(url)
-        if parts.scheme not in _PORTS:
-            raise InvalidArgumentError("Schema is an unsupported type", argument="service", value=_shown(url))
+        parts, user, password = split(url)
+        if parts.scheme not in PORTS:
+            raise InvalidArgumentError("Schema is an unsupported type", argument="service", value=shown(url))
         if parts.path not in ("", "/"):
-            raise _not_a_url(url)
-        try:
-            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else ())
-        except ValueError:
-            raise _not_a_url(url) from None
-        _check_heartbeat(options.get("heartbeat"))
+            raise invalid(url, "it has a path; write the virtual host of RabbitMQ as ?vhost=NAME")
+        options = options_of(parts.geturl(), parts.query)
         if security is not None and security.user is not None:
             user, password = security.user, security.password
-        port = _PORTS[parts.scheme] if parts.port is None else parts.port
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
         return cls(parts.scheme, unquote(parts.hostname or ""), port, user, password, options)
 
 
@@ -100,13 +96,18 @@ class Lookup:
     A user in the URL is not sent to it: it is the user for the addresses in the answer.
     """
 
-    url: str
+    url: str = field(repr=False)  # its query may hold a key
     user: str | None = None
     password: str | None = field(default=None, repr=False)
 
+    @property
+    def shown(self) -> str:
+        """The URL as a log or an error may have it."""
+        return shown(self.url)
+
     @classmethod
     def parse(cls, url: str) -> Lookup:
-        parts, user, password = _split(url)
+        parts, user, password = split(url)
         return cls(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), user, password)
 
     def fetch(self) -> object:
@@ -143,7 +144,7 @@ class Lookup:
         return answer["service"]
 
     def _failed(self, what: str) -> NetworkError:
-        return NetworkError(f"The lookup URL {self.url} {what}.", url=self.url)
+        return NetworkError(f"The lookup URL {self.shown} {what}.", url=self.shown)
 
 
 class Service:
@@ -162,8 +163,8 @@ class Service:
         """The service that the MQ Light API's `service` argument means.
 
         Args:
-            service: a URL (amqp, amqps, http, https), a list of them, or a function `f(callback)` that calls
-                `callback(err, services)`, at once or later, from any thread.
+            service: a URL (amqp, amqps, http, https), several with commas between them, a list of URLs, or a
+                function `f(callback)` that calls `callback(err, services)`, at once or later, from any thread.
             security_options: its user, if any, is used for every address.
 
         Raises:
@@ -173,14 +174,14 @@ class Service:
             return service
         security = Security.of(security_options)
         if isinstance(service, str):
-            return cls([_source(service, security)], security)
+            service = split_list(service) if "," in service else [service]
         if isinstance(service, Sequence) and not isinstance(service, (bytes, bytearray)):
             if not service:
                 raise InvalidArgumentError("Service is an empty list, it needs at least one URL", argument="service")
             return cls([_source(each, security) for each in service], security)
         if callable(service):
             return cls([service], security)
-        raise InvalidArgumentError("Service is an unsupported type", argument="service", value=service)
+        raise InvalidArgumentError("Service is an unsupported type", argument="service")
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext | None:
         """The TLS to use for one of the addresses, None for an amqp one.
@@ -223,7 +224,7 @@ class Service:
     def _looked_up(self, source: Lookup | ServiceFunction) -> list[Endpoint]:
         security = self._security
         if isinstance(source, Lookup):
-            where, answer = f"The lookup URL {source.url}", source.fetch()
+            where, answer = f"The lookup URL {source.shown}", source.fetch()
             if security.user is None and source.user is not None:
                 security = Security(user=source.user, password=source.password)
         else:
@@ -252,14 +253,15 @@ def _call(function: ServiceFunction) -> object:
     except MQLightError:
         raise
     except Exception as error:
-        raise NetworkError(f"The service function failed: {type(error).__name__}: {error}.") from error
+        said = without_passwords(str(error))
+        raise NetworkError(f"The service function failed: {type(error).__name__}: {said}.") from error
     if not answered.wait(FUNCTION_TIMEOUT):
         raise NetworkError(f"The service function did not call back within {FUNCTION_TIMEOUT:g} seconds.")
     err, services = answers[0]
     if isinstance(err, MQLightError):
         raise err
     if err is not None:
-        raise NetworkError(f"The service function found no service: {err}") from (
+        raise NetworkError(f"The service function found no service: {without_passwords(str(err))}") from (
             err if isinstance(err, BaseException) else None
         )
     return services
@@ -271,70 +273,29 @@ def _source(url: object, security: Security) -> Endpoint | Lookup:
     return Endpoint.parse(url, security)
 
 
-def _split(url: object) -> tuple[SplitResult, str | None, str | None]:
-    """A URL with a host, its user and its password, percent decoded."""
-    if not isinstance(url, str):
-        raise InvalidArgumentError("Service is an unsupported type", argument="service", value=url)
-    if not url.isprintable() or " " in url:
-        raise _not_a_url(url)
-    try:
-        parts = urlsplit(url)
-        valid = bool(parts.hostname) and parts.port != 0 and not parts.fragment
-    except ValueError:
-        raise _not_a_url(url) from None
-    if not valid:
-        raise _not_a_url(url)
-    if not parts.username and not parts.password:
-        return parts, None, None
-    if not parts.username or parts.password is None:
-        raise InvalidArgumentError(
-            "Both user and password must be specified together", argument="service", value=_shown(url)
-        )
-    return parts, unquote(parts.username), unquote(parts.password)
-
-
-def _check_heartbeat(text: str | None) -> None:
-    least, most = HEARTBEATS
-    try:
-        valid = text is None or least <= float(text) <= most
-    except ValueError:
-        valid = False
-    if not valid:
-        raise InvalidArgumentError(
-            f"heartbeat={text} in the service URL is not a number of seconds from {least:g} to {most:g}",
-            argument="heartbeat",
-            value=text,
-        )
-
-
-def _not_a_url(url: object) -> InvalidArgumentError:
-    return InvalidArgumentError(f"Service {_shown(url)} is not a valid URL", argument="service", value=_shown(url))
-
-
-def _shown(url: object) -> str:
-    """A URL, valid or not, without its user and password."""
-    scheme, slashes, rest = str(url).partition("//")
-    return scheme + slashes + rest.rpartition("@")[2] if slashes else scheme.rpartition("@")[2]
-
-
-def from_environment(environ: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+def from_environment(environ: Mapping[str, str]) -> tuple[str | list[str], dict[str, str]] | None:
     """What the environment says about the messaging service: (service, security_options), or None if nothing.
 
-    Looks at `VCAP_SERVICES` (Cloud Foundry) for a service whose label starts with `mqlight` or `messagehub`, or that
-    a user provided, then at `mqlight_lookup_url`, `mqlight_user` and `mqlight_password`.
+    Looks for a messaging service among those that Cloud Foundry has bound (`VCAP_SERVICES`, see `mqlight.bindings`),
+    then at `mqlight_lookup_url`, `mqlight_user` and `mqlight_password`.
 
     Raises:
-        InvalidArgumentError: `VCAP_SERVICES` is not what Cloud Foundry writes, or names an mqlight service without
-            a lookup URI.
+        InvalidArgumentError: `VCAP_SERVICES` is not what Cloud Foundry writes, or services are bound and none is a
+            messaging service.
     """
-    bound = _bound_service(environ.get("VCAP_SERVICES", ""))
+    bound, lacking = bound_service(environ.get("VCAP_SERVICES", ""))
     if bound is not None:
-        return bound
+        return bound.service, bound.security
     url = environ.get("mqlight_lookup_url")
-    if not url:
-        return None
-    named = {"user": environ.get("mqlight_user"), "password": environ.get("mqlight_password")}
-    return url, {name: value for name, value in named.items() if value}
+    if url:
+        named = {"user": environ.get("mqlight_user"), "password": environ.get("mqlight_password")}
+        return url, {name: value for name, value in named.items() if value}
+    if lacking is not None:
+        raise InvalidArgumentError(
+            f"No service in VCAP_SERVICES is a messaging service: {lacking}; bind one, or set MACAQUE_BROKER",
+            argument="VCAP_SERVICES",
+        )
+    return None
 
 
 def resolve(
@@ -350,8 +311,9 @@ def resolve(
     """
     named: dict[str, object] = {}
     if broker is None:
-        broker = [url.strip() for url in environ.get("MACAQUE_BROKER", "").split(",") if url.strip()]
+        broker = split_list(environ.get("MACAQUE_BROKER", ""))
         if not broker:
+            _check_spelling(environ)
             found = from_environment(environ)
             broker = DEFAULT_BROKER
             if found is not None:
@@ -363,50 +325,12 @@ def resolve(
     return Service.of(broker, security), security
 
 
-_LABELS = ("mqlight", "messagehub", "user-provided")
-_URIS = ("connectionLookupURI", "mqlight_lookup_url", "nonTLSConnectionLookupURI")
-
-
-def _bound_service(vcap: str) -> tuple[str, dict[str, str]] | None:
-    if not vcap.strip():
-        return None
-    try:
-        labels = json.loads(vcap)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"VCAP_SERVICES is not valid JSON ({error}); it must be as Cloud Foundry writes it",
-            argument="VCAP_SERVICES",
-        ) from error
-    if not isinstance(labels, dict) or not all(isinstance(services, list) for services in labels.values()):
-        raise InvalidArgumentError(
-            "VCAP_SERVICES is not a JSON object that lists services by label; it must be as Cloud Foundry writes it",
-            argument="VCAP_SERVICES",
-        )
-    for prefix in _LABELS:
-        for label, services in labels.items():
-            if not label.startswith(prefix):
-                continue
-            for service in services:
-                found = _usable(service.get("credentials") if isinstance(service, dict) else None)
-                if found is not None:
-                    return found
-                if prefix == "mqlight":
-                    name = service.get("name") if isinstance(service, dict) else None
-                    raise InvalidArgumentError(
-                        f"The service {name or label} in VCAP_SERVICES has no connectionLookupURI in its credentials",
-                        argument="VCAP_SERVICES",
-                    )
-    return None
-
-
-def _usable(credentials: object) -> tuple[str, dict[str, str]] | None:
-    """The URL and the user in the credentials of a bound service, if they are those of a messaging service."""
-    if not isinstance(credentials, dict):
-        return None
-    texts = {name: value for name, value in credentials.items() if isinstance(value, str) and value}
-    urls = [texts[name] for name in _URIS if name in texts]
-    urls += [texts[name] for name in ("uri", "url") if texts.get(name, "").lower().startswith(("amqp:", "amqps:"))]
-    if not urls:
-        return None
-    security = {"user": texts.get("user") or texts.get("username"), "password": texts.get("password")}
-    return urls[0], {name: value for name, value in security.items() if value}
+def _check_spelling(environ: Mapping[str, str]) -> None:
+    """Raise InvalidArgumentError if a variable seems to be a misspelt `MACAQUE_BROKER`, which is not set."""
+    for name, value in environ.items():
+        prefix, _, rest = name.partition("_")
+        if value and prefix.upper() == "MACAQUE" and name != "MACAQUE_BROKER" and not is_service_link(name, value):
+            if nearest(rest, ["BROKER"], 0.75):
+                raise InvalidArgumentError(
+                    f"There is no variable {printable(name, 80)}; did you mean MACAQUE_BROKER?", argument="broker"
+                )

@@ -15,32 +15,36 @@ The rules of this file:
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome, Peer
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, error_of
 from mqlight.outgoing import Outgoing, Route, too_large
 from mqlight.subscription import Subscription
 from mqlight.wire.addressing import dialect_of
+from mqlight.wire.attempts import marks_of
 from mqlight.wire.dialect import AddressError, Dialect, Wanted
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
+from mqlight.wire.log import Log, report
 from mqlight.wire.management import Management
-from mqlight.wire.terms import Condition, Handle, Outcome, Peer
+from mqlight.wire.stamping import count_down
 
-__all__ = ["Session"]
+__all__ = ["EXPIRED", "Session"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 ANSWER_TIMEOUT = 20.0
 """Seconds that a broker has to answer a subscription."""
 RESEND = 0.2
 """Seconds after which a message is sent again that a broker rejected without a reason."""
 MAX_TRIES = 150
+EXPIRED = "mqlight:expired"
+"""Our own condition for a message whose time to live is over before it could be sent."""
 PASSING = ("amqp:internal-error", "amqp:illegal-state", "amqp:not-found")
 """What a cluster says of a destination whose node is coming or going: it is asked for again over a new connection."""
 REFUSALS = ("amqp:unauthorized-access", "amqp:not-allowed", "amqp:precondition-failed")
@@ -53,6 +57,7 @@ class Session:
     ``on_state(connected, error)`` is called when the server has greeted us, and when the connection is over.
     ``on_room()`` is called when something that waited has gone out or was settled.
     ``on_lapse()`` is called when there is something for :meth:`resume` to do, after a pause.
+    ``clock()`` returns the seconds by which the time to live of a message goes by while it waits here.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Session:
         on_state: Callable[[bool, MQLightError | None], None],
         on_room: Callable[[], None],
         on_lapse: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.engine: Engine | None = None
         self.connected = False
@@ -92,6 +98,7 @@ class Session:
         self._on_state = on_state
         self._on_room = on_room
         self._on_lapse = on_lapse
+        self._clock = clock
 
     # What the application wants
 
@@ -99,7 +106,7 @@ class Session:
         """Send now if there is credit, else as soon as there is."""
         self.outstanding += 1
         if not self.connected:
-            self.waiting += 1
+            self._wait(outgoing)
             self._early.append(outgoing)
             return
         key = (None if self._relay else outgoing.topic, outgoing.mandatory)
@@ -109,12 +116,24 @@ class Session:
         if route.credit > 0 and route.link is not None:
             self._send_on(route, route.link, outgoing)
         else:
-            self.waiting += 1
+            self._wait(outgoing)
             route.waiting.append(outgoing)
+
+    def _wait(self, outgoing: Outgoing) -> None:
+        self.waiting += 1
+        if outgoing.since is None:
+            outgoing.since = self._clock()
 
     def _send_on(self, route: Route, link: Link, outgoing: Outgoing) -> None:
         assert self.engine is not None
         message = outgoing.message
+        if outgoing.since is not None:
+            left = count_down(message, int((self._clock() - outgoing.since) * 1000))
+            if left is None:
+                said = "the time to live of the message was over before it could be sent"
+                self._tell(outgoing, Outcome.RELEASED, Condition(EXPIRED, said))
+                return
+            message = left
         if route.stamp is not None:
             try:
                 message = route.stamp(message, outgoing.topic, outgoing.settled)
@@ -126,14 +145,17 @@ class Session:
             self._tell(outgoing, Outcome.REJECTED, too_large(size, limit))
             return
         route.credit -= 1
-        self.engine.send(link, message, outgoing, outgoing.settled)
+        link.send(message, outgoing, outgoing.settled)
         if outgoing.settled:
             self._tell(outgoing, Outcome.ACCEPTED, None)
 
     def _tell(self, outgoing: Outgoing, outcome: Outcome, condition: Condition | None) -> None:
         self.outstanding -= 1
         if outgoing.on_outcome is not None:
-            outgoing.on_outcome(outcome, condition)
+            try:
+                outgoing.on_outcome(outcome, condition)
+            except BaseException:  # else the outcomes of other messages are lost with it
+                report(log, outgoing.on_outcome)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Listen, now and over each later connection. ``on_subscribed`` is told once, by the first answer."""
@@ -179,7 +201,7 @@ class Session:
                 link.detach(closed=False)  # what is not accepted goes back with its link, which is attached again
                 return True
             outcome, condition = Outcome.ACCEPTED, None
-        if outcome is not None and not self.engine.settle(link, handle, outcome, condition):
+        if outcome is not None and not link.settle(handle, outcome, condition):
             return False
         subscription.held -= 1
         if subscription.granted * 2 <= subscription.credit:
@@ -209,7 +231,7 @@ class Session:
                 continue  # the end of the connection gives them back
             if link is not None and not link.closed and self.engine is not None:
                 for handle in list(link.held):
-                    self.engine.settle(link, handle, Outcome.RELEASED)
+                    link.settle(handle, Outcome.RELEASED)
                     released += 1
                 subscription.held = 0
         return released
@@ -245,7 +267,8 @@ class Session:
         for route in self._routes.values():
             if route.link is not None:
                 unsettled = route.link.unsettled.values()
-                self.waiting += len(unsettled)
+                for outgoing in unsettled:
+                    self._wait(outgoing)
                 again.extend(unsettled)
                 route.link.unsettled.clear()
             again.extend(route.waiting)
@@ -296,6 +319,7 @@ class Session:
             subscription.ttl,
             subscription.max_deliveries,
             subscription.dead_letters,
+            subscription.marks,
             self._nonce,
         )
 
@@ -395,6 +419,7 @@ class Session:
         elif isinstance(subscription, Management):
             subscription.on_attach(link)
         elif isinstance(subscription, Subscription) and link.source.address is not None:
+            subscription.marks_granted = marks_of(link.source.capabilities)
             subscription.top_up()  # not before: RabbitMQ counts deliveries from a number that only its answer tells
             self._subscribed(subscription, None)
 
@@ -524,13 +549,16 @@ class Session:
         elif outcome is Outcome.REJECTED and self._rejects_in_passing and not (condition and condition.name):
             token.tries += 1
             if token.tries < MAX_TRIES:
-                self.waiting += 1
+                self._wait(token)
                 self.rejected.append(token)
                 self._on_room()
                 return
             condition = Condition("amqp:resource-limit-exceeded", "the broker could not take it, again and again")
         self._tell(token, outcome, condition)
         self._on_room()
+
+    def on_received(self, link: Link, token: Any) -> None:
+        """Nothing: what matters to a sender is the outcome."""
 
     def look(self, now: float) -> float | None:
         """Begin again when the broker owes answers about subscriptions for too long, as RabbitMQ does where a queue has
@@ -565,4 +593,7 @@ class Session:
                 self.send(outgoing)
 
     def on_close(self, condition: Condition | None) -> None:
-        self._on_state(False, self._verdict or error_of(condition))
+        error = self._verdict or error_of(condition)
+        if self.engine is not None and self.engine.failed and self._verdict is None:
+            error = NetworkError(str(condition))  # this end found it: the server has refused nothing
+        self._on_state(False, error)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mqlight.wire.link import Link
-from mqlight.wire.terms import Handle
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Handle
+from mqlight.wire.attempts import Marks
 
 __all__ = ["Subscription"]
 
@@ -26,6 +27,8 @@ class Subscription:
         "held",
         "lapsed",
         "link",
+        "marks",
+        "marks_granted",
         "max_deliveries",
         "on_message",
         "on_subscribed",
@@ -48,7 +51,11 @@ class Subscription:
         on_subscribed: Callable[[Exception | None], None] | None,
         max_deliveries: int = 0,
         dead_letters: str | None = None,
+        marks: Marks = Marks.NONE,
     ) -> None:
+        self.marks = marks
+        self.marks_granted = Marks.NONE
+        """Those of its marks that the server heeds on this connection."""
         self.max_deliveries = max_deliveries
         self.dead_letters = dead_letters
         self.pattern = pattern

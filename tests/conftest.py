@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from certificates import Certificates
 from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
+
+# The tests start some hundred Pythons: without byte code each of them compiles all of our modules first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TEST_TIMEOUT = 120
 """Seconds after which a test is ended from outside, whatever it waits for."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mqlight.wire import codec
-from mqlight.wire.values import Array, Described, Symbol
+from mqlight.amqp import codec
+from mqlight.amqp.values import Array, Described, Symbol
 
 # What each described list is called, and its fields in their order, as far as the examples go.
 TYPES: dict[int, tuple[str, str]] = {
@@ -30,6 +30,7 @@ TYPES: dict[int, tuple[str, str]] = {
     0x25: ("rejected", "error"),
     0x26: ("released", ""),
     0x27: ("modified", "delivery-failed undeliverable-here message-annotations"),
+    0x2B: ("delete-on-close", ""),
     0x28: ("source", "address durable expiry-policy timeout dynamic dynamic-node-properties distribution-mode filter "
                      "default-outcome outcomes capabilities"),
     0x29: ("target", "address durable expiry-policy timeout dynamic dynamic-node-properties capabilities"),

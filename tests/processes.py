@@ -33,10 +33,21 @@ def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str | No
 class Process:
     """A running program, the leader of its own process group, whose output is collected as it comes."""
 
-    def __init__(self, command: Sequence[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
-        environ = {k: v for k, v in os.environ.items() if k not in ("MACAQUE_BROKER", "VCAP_SERVICES", "PORT", "HOST")}
-        path = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
-        environ |= {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **(env or {})}
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: dict[str, str] | None = None,
+        cwd: Path = ROOT,
+        base: dict[str, str] | None = None,
+    ) -> None:
+        """Start `command` with the variables `env` beside those of `base`, by default the tests' own without what says
+        where a broker is, and with this source tree on Python's path.
+        """
+        if base is None:
+            ours = ("MACAQUE_BROKER", "VCAP_SERVICES", "PORT", "HOST")
+            base = {k: v for k, v in os.environ.items() if k not in ours}
+            base["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), base.get("PYTHONPATH")]))
+        environ = {**base, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.command = list(command)
         self._popen = subprocess.Popen(
             self.command,

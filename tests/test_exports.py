@@ -11,7 +11,8 @@ import pytest
 
 PUBLIC = {
     "macaque": {
-        "Client", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteError", "Server", "Timeout", "abort",
+        "Client", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteError", "Server", "Timeout", "__version__",
+        "abort",
     },
     "mqlight": {
         "Client", "Connection", "DRAIN", "ERROR", "InternalError", "InvalidArgumentError", "MALFORMED", "MESSAGE",

@@ -25,8 +25,8 @@ ATTRIBUTES = {
 
 
 def started_module(command: str) -> str:
-    """The package in `[exec] python -m PACKAGE [OPTIONS]`."""
-    found = re.fullmatch(r"(?:exec )?python -m (\S+)(?: .*)?", command)
+    """The package in `[exec] [env NAME=VALUE] python -m PACKAGE [OPTIONS]`."""
+    found = re.fullmatch(r"(?:exec )?(?:env \S+ )?python -m (\S+)(?: .*)?", command)
     assert found, f"{command!r} does not start a module"
     return found[1]
 
@@ -56,20 +56,25 @@ def test_the_front_end_has_a_route_and_a_health_page() -> None:
     assert (app["health-check-type"], app["health-check-http-endpoint"]) == ("http", "/healthz")
 
 
-@pytest.mark.parametrize("name", ["frontend", "backend"])
-def test_the_manifest_and_the_procfile_start_the_same_program(name: str) -> None:
+@pytest.mark.parametrize(("name", "process"), [("frontend", "web"), ("backend", "backend")])
+def test_the_manifest_and_the_procfile_start_the_same_program(name: str, process: str) -> None:
     module = started_module(APPS[f"fishalive-{name}"]["command"])
-    assert module == started_module(PROCFILE[name]) == name
+    assert module == started_module(PROCFILE[process]) == name
     assert (ROOT / module / "__main__.py").is_file()
 
 
 def test_the_procfile_has_the_server_too_on_the_port_of_the_makefile_with_data_for_that_port() -> None:
-    assert set(PROCFILE) == {"server", "backend", "frontend"}
+    assert set(PROCFILE) == {"server", "backend", "web"}
     default = re.search(r"^AMQP_PORT \?= (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert default
     port = f"${{AMQP_PORT:-{default[1]}}}"
     server = f'exec python -m mqlight.server --port "{port}" --data "${{AMQP_DATA:-.data/{port}}}"'
     assert PROCFILE["server"] == server
+
+
+def test_the_web_process_listens_everywhere_as_platforms_want_it_to() -> None:
+    """Heroku and its like send the web process's requests from outside, to the port in PORT."""
+    assert PROCFILE["web"] == 'exec env HOST="${HOST:-0.0.0.0}" python -m frontend'
 
 
 def test_the_makefile_exports_every_variable_that_run_reads() -> None:
@@ -85,10 +90,11 @@ def test_cloud_foundry_installs_what_the_application_needs_of_pyproject() -> Non
     """requirements.txt repeats the lines of the web extra but for what starts it, as the buildpack reads no
     pyproject.toml."""
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    extra = re.search(r"^web = \[(.*)\]$", pyproject, re.MULTILINE)
+    extra = re.search(r"^web = \[\n(.*?)^\]$", pyproject, re.MULTILINE | re.DOTALL)
     assert extra
-    needed = {line for line in re.findall(r'"([^"]+)"', extra[1]) if not line.startswith("honcho")}
-    assert requirement_lines((ROOT / "requirements.txt").read_text(encoding="utf-8")) == {*needed, "."}
+    lines = re.findall(r'^ +"([^"]+)",$', extra[1], re.MULTILINE)
+    needed = {line for line in lines if not line.startswith("honcho")}
+    assert requirement_lines((ROOT / "requirements.txt").read_text(encoding="utf-8")) == {*needed, "-e ."}
 
 
 @pytest.mark.parametrize("path", [".ci/run", "scripts/install", "scripts/install-browser"])
@@ -101,6 +107,7 @@ def test_scripts_are_executable_and_parse(path: str) -> None:
 
 def test_ci_starts_brokers_and_runs_make_test_and_nothing_more() -> None:
     lines = [line for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines() if line[:1] not in ("#", "")]
-    assert lines[-1] == "make test"
+    made = [re.findall(r"make [\w-]+", line)[0] for line in lines if "make " in line]
+    assert made == ["make test", "make test-pythons"]
     assert {line.split()[0] for line in lines if "scripts/" in line} == {"scripts/rabbitmq", "scripts/artemis"}
     assert not [line for line in lines if "pytest" in line]

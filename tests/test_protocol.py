@@ -24,9 +24,9 @@ from macaque.envelope import (
     encode_reply,
     encode_request,
 )
-from mqlight.wire import codec
+from mqlight.amqp import codec
+from mqlight.amqp.values import Described, Uint, Ulong
 from mqlight.wire.message import decode
-from mqlight.wire.values import Described, Uint, Ulong
 from processes import ROOT, Server
 
 SCHEMA = json.loads((ROOT / "docs/envelope.schema.json").read_text())

@@ -5,6 +5,7 @@
 - `command`     shell lines, each of which succeeds
 - `background`  shell lines, each of which is started, and runs until the end of the README
 - `output`      what the block before it printed, to the letter
+- `install`     calls of pip: names and extras that pyproject.toml has (tests/test_packaging.py installs)
 - `make`        calls of make: targets and variables that the Makefile has
 - `cf`          calls of cf: names that the manifest has, and credentials that connect
 
@@ -127,6 +128,14 @@ class Reader:
         for program, target, *settings in block.commands():
             assert program == "make" and target in targets
             assert {setting.partition("=")[0] for setting in settings} <= variables
+
+    def install(self, block: Block) -> None:
+        pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        for program, verb, what in block.commands():
+            assert (program, verb) == ("pip", "install")
+            name, extra = re.fullmatch(r"(\S+?)\[(\w+)\]", what).groups()  # type: ignore[union-attr]
+            assert f'name = "{name}"' in pyproject or name == "../macaque"
+            assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE)
 
     def cf(self, block: Block) -> None:
         apps = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))["applications"]

@@ -69,7 +69,7 @@ def start(spawn: Spawn, tmp_path: Path) -> Iterator[Callable[[int], Running]]:
         run = spawn([SCRIPT], env=environ)
         runs.append(run)
         run.expect(rf"server\.1 +\| .*amqp://127\.0\.0\.1:{amqp_port}")
-        page = run.expect(rf"frontend\.1 +\| .*(http://\S+:{port}/)")[1]
+        page = run.expect(rf"web\.1 +\| .*(http://\S+:{port}/)")[1]
         wait_until(lambda: len(STARTED.findall(run.log())) == workers + 2, what="the start of all processes")
         return Running(run, page, {name: int(pid) for name, pid in STARTED.findall(run.log())})
 
@@ -88,13 +88,15 @@ def test_a_signal_stops_everything_within_five_seconds(
     start: Callable[[int], Running], tmp_path: Path, number: signal.Signals
 ) -> None:
     running = start(2)
-    assert set(running.pids) == {"server.1", "backend.1", "backend.2", "frontend.1"}
+    assert set(running.pids) == {"server.1", "backend.1", "backend.2", "web.1"}
     assert health(running.page) == 200
     running.run.signal(number)
-    running.run.wait(5)
+    code = running.run.wait(5)
+    assert code == 0 or number != signal.SIGINT
+    assert "WARNING" not in running.run.log() and "Connection refused" not in running.run.log()
     assert running.left() == []
     assert "Traceback" not in running.run.log()
-    assert [path.name for path in tmp_path.iterdir()] == ["messages.sqlite"]
+    assert {path.name for path in tmp_path.iterdir()} == {"messages.sqlite", "messages.commits"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -104,7 +106,7 @@ def test_a_back_end_may_go_and_the_rest_goes_on(start: Callable[[int], Running],
     running.run.expect(r"backend\.1 stopped")
     assert health(running.page) == 200
     assert running.run.returncode is None
-    assert set(running.left()) == {"server.1", "backend.2", "frontend.1"}
+    assert set(running.left()) == {"server.1", "backend.2", "web.1"}
 
 
 def test_everything_ends_when_the_server_does(start: Callable[[int], Running]) -> None:
@@ -154,3 +156,20 @@ def test_a_missing_python_is_one_clear_line(spawn: Spawn) -> None:
     install = spawn(command=["sh", str(ROOT / "scripts" / "install"), "run"], env={"PYTHON": "no-such-python"})
     assert install.wait(10) == 2
     assert re.fullmatch(r"make: there is no command no-such-python: install Python 3\.10 .*\n", install.log())
+
+
+def test_the_address_of_the_page_is_the_last_line_of_the_start_and_each_line_has_one_time(
+    start: Callable[[int], Running],
+) -> None:
+    running = start(1)
+    running.run.expect(rf"system +\| open {running.page} in a browser")
+    log = running.run.log()
+    assert "Connection refused" not in log
+    assert "open " in log.splitlines()[-1]
+    assert all(len(re.findall(r"\d\d:\d\d:\d\d", line)) == 1 for line in log.splitlines())
+
+
+def test_a_variable_that_kubernetes_made_is_not_a_port(spawn: Spawn, taken: str) -> None:
+    run = spawn([SCRIPT], env={"AMQP_PORT": "tcp://10.96.0.12:5672", "PORT": taken})
+    assert run.wait(10) == 2
+    assert "tcp://" not in run.log()

@@ -1,4 +1,4 @@
-"""``python -m mqlight.server``: start the development server, or give its users passwords."""
+"""``python -m mqlight.server``: start the development server, give its users passwords, or drop destinations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import gevent
-from gevent.event import Event
-from gevent.pywsgi import WSGIServer
 
-from mqlight.server.access import is_loopback, refusal_to_listen
+try:
+    import gevent
+    from gevent.event import Event
+    from gevent.pywsgi import WSGIServer
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "gevent":
+        raise
+    print("The server needs gevent, which its extra installs: pip install 'macaque-amqp[server]'", file=sys.stderr)
+    sys.exit(2)
+
+from mqlight.amqp import COMPILED
+from mqlight.server.access import Networks, is_loopback, network, refusal_to_listen
 from mqlight.server.connection import ClientConnection
+from mqlight.server.control import Control
+from mqlight.server.destinations import destinations
 from mqlight.server.ibm_mq import PRODUCT, IbmMqConnection
 from mqlight.server.limits import Limits
 from mqlight.server.listener import Listener
@@ -26,8 +36,18 @@ from mqlight.server.logs import Scarce
 from mqlight.server.store import Store, StoreError
 from mqlight.server.tls import TlsError, server_context
 from mqlight.server.users import UsersError, UsersFile, set_password
+from mqlight.wire.environment import is_service_link
+from mqlight.wire.logformat import FORMATS, LEVELS, handler, level_of
 
 _MOST_FILES = 65536
+
+
+class _Variable(click.Option):
+    """An option whose variable may also be one that Kubernetes makes for a Service; then it is not set."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        value = super().resolve_envvar_value(ctx)
+        return None if value is not None and is_service_link(str(self.envvar), value) else value
 
 
 class _Grouped(click.Group):
@@ -63,12 +83,19 @@ def _limit_options(command: click.Group) -> click.Group:
 @click.group(
     cls=_Grouped,
     invoke_without_command=True,
-    subcommand_metavar="[passwd ...]",
+    subcommand_metavar="[passwd ... | destinations ...]",
     context_settings={"show_default": True, "max_content_width": 120},
+)
+@click.version_option(
+    message="mqlight-server %(version)s, "
+    + ("its engine compiled" if COMPILED else "its engine in plain Python (there was no C compiler, or MACAQUE_PURE)"),
+    package_name="macaque-amqp",
+    help="Show the version, and whether the engine is compiled.",
 )
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option(
     "--port",
+    cls=_Variable,
     type=click.IntRange(0, 65535),
     envvar="AMQP_PORT",
     show_envvar=True,
@@ -77,6 +104,12 @@ def _limit_options(command: click.Group) -> click.Group:
 )
 @click.option("--users", metavar="FILE", help="Who may come in, and what each may do; see docs/server.md.")
 @click.option("--allow-anonymous", is_flag=True, help="Let in who logs in as nobody, from wherever.")
+@click.option(
+    "--trusted-network",
+    multiple=True,
+    metavar="NETWORK",
+    help="Treat clients of this network (10.1.0.0/16) like clients on this machine; may be repeated.",
+)
 @click.option("--tls-cert", metavar="FILE", help="Speak TLS, with this certificate (PEM).")
 @click.option("--tls-key", metavar="FILE", help="Its key, if that is in a file of its own.")
 @click.option("--tls-client-ca", metavar="FILE", help="Have clients show a certificate that this authority signed.")
@@ -102,7 +135,9 @@ def _limit_options(command: click.Group) -> click.Group:
 @click.option(
     "--like-ibm-mq", is_flag=True, help="Have the limits of IBM MQ's AMQP channel, to see whether a client needs more."
 )
-@click.option("--verbose", is_flag=True, help="Log connections that come and go.")
+@click.option("--verbose", is_flag=True, help="Log connections that come and go: --log-level info.")
+@click.option("--log-level", type=click.Choice(LEVELS), show_default="warning", help="The least level that is logged.")
+@click.option("--log-format", type=click.Choice(FORMATS), default="text", help="Lines of text, or JSON objects.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -111,6 +146,7 @@ def main(
     port: int | None,
     users: str | None,
     allow_anonymous: bool,
+    trusted_network: tuple[str, ...],
     tls_cert: str | None,
     tls_key: str | None,
     tls_client_ca: str | None,
@@ -119,6 +155,8 @@ def main(
     metrics_port: int | None,
     like_ibm_mq: bool,
     verbose: bool,
+    log_level: str | None,
+    log_format: str,
     **limits: Any,
 ) -> None:
     """The MQ Light development server: AMQP 1.0, in memory, or with --data on disk.
@@ -127,17 +165,14 @@ def main(
     """
     if context.invoked_subcommand is not None:
         return
-    handler = logging.StreamHandler()
-    handler.addFilter(Scarce())
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[handler],
-    )
+    lines = handler(log_format)
+    lines.addFilter(Scarce())
+    logging.basicConfig(level=level_of(log_level or ("info" if verbose else "warning")), handlers=[lines])
     if port is None:
         port = 5672 if tls_cert is None else 5671
     if tls_cert is None and (tls_key or tls_client_ca):
         _fail(f"{'--tls-key' if tls_key else '--tls-client-ca'} needs --tls-cert")
+    networks = _networks(trusted_network)
     try:
         file = None if users is None else UsersFile(users)
         tls = None if tls_cert is None else server_context(tls_cert, tls_key, tls_client_ca)
@@ -145,14 +180,16 @@ def main(
         _fail(str(error))
     try:
         family, address = _resolved(host, port)
-        reason = refusal_to_listen(address[0], users=file is not None, allow_anonymous=allow_anonymous)
+        reason = refusal_to_listen(
+            address[0], users=file is not None, allow_anonymous=allow_anonymous, networks=networks
+        )
         if reason is not None:
             _fail(reason)
         sock = _listen(family, address)
     except OSError as error:
         reason = f"cannot listen on {host}:{port}: {error.strerror or error}"
         _fail(f"{reason}; choose another port with --port or AMQP_PORT")
-    _warn(address[0], file, allow_anonymous, tls is not None)
+    _warn(address[0], file, allow_anonymous, networks, tls is not None)
     _take_all_files()
     try:
         listener = Listener(
@@ -162,6 +199,7 @@ def main(
             heartbeat=heartbeat,
             users=file,
             allow_anonymous=allow_anonymous,
+            networks=networks,
             tls=tls,
             properties={"product": PRODUCT if like_ibm_mq else "macaque mqlight server"},
             kind=IbmMqConnection if like_ibm_mq else ClientConnection,
@@ -169,6 +207,7 @@ def main(
     except StoreError as error:
         _fail(str(error))
     metrics = None if metrics_port is None else _metrics(listener, metrics_port)
+    control = None if data is None else Control(listener.broker, listener.flush, data)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stop.set)
@@ -182,7 +221,12 @@ def main(
     stop.wait()
     if metrics is not None:
         metrics.stop()
+    if control is not None:
+        control.close()
     listener.close()
+
+
+main.add_command(destinations)
 
 
 @main.command(short_help="Give a user a password.", context_settings={"show_default": False})
@@ -225,7 +269,14 @@ def _fail(reason: str) -> NoReturn:
     sys.exit(2)
 
 
-def _warn(address: str, users: UsersFile | None, allow_anonymous: bool, tls: bool) -> None:
+def _networks(texts: tuple[str, ...]) -> Networks:
+    try:
+        return tuple(network(text) for text in texts)
+    except ValueError as error:
+        _fail(f"--trusted-network: {error}")
+
+
+def _warn(address: str, users: UsersFile | None, allow_anonymous: bool, networks: Networks, tls: bool) -> None:
     if users is not None and users.is_open:
         click.echo(f"warning: others may read the users file {users.path}; chmod 600 it", err=True)
     if is_loopback(address):
@@ -233,7 +284,8 @@ def _warn(address: str, users: UsersFile | None, allow_anonymous: bool, tls: boo
     if allow_anonymous:
         click.echo(f"warning: everybody who can reach {address} may use this server", err=True)
     elif not tls:
-        click.echo("warning: without --tls-cert only clients on this machine can log in", err=True)
+        trusted = "".join(f" and of {each}" for each in networks)
+        click.echo(f"warning: without --tls-cert only clients on this machine{trusted} can log in", err=True)
 
 
 def _take_all_files() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,36 +12,46 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.threadpool import ThreadPool
 
-from mqlight.server.access import Failures, refusal
+from mqlight.amqp.types import Condition
+from mqlight.server.access import Failures, Networks, refusal
 from mqlight.server.limits import Limits
 from mqlight.server.permissions import EVERYTHING, User
 from mqlight.server.sasl import Identity, Verdict
-from mqlight.server.users import UsersError, UsersFile
+from mqlight.server.users import Kept, UsersError, UsersFile
+from mqlight.server.verified import Verified
 
 if TYPE_CHECKING:
     from mqlight.server.listener import Wire
 
 log = logging.getLogger(__name__)
 
-CHECKERS = 2
-"""Passwords that are looked at at the same time; each takes a thread and 16 MiB."""
+CHECKERS = min(8, max(2, os.cpu_count() or 2))
+"""Passwords that are checked at the same time; each takes a thread and 16 MiB."""
 
 
 class Door:
     """Who may come in, by the users file if there is one."""
 
-    def __init__(self, users: UsersFile | None, allow_anonymous: bool, limits: Limits) -> None:
+    def __init__(self, users: UsersFile | None, allow_anonymous: bool, networks: Networks, limits: Limits) -> None:
         self._file = users
         self._allow_anonymous = allow_anonymous
+        self._networks = networks
         self._longest = limits.login_time / 2
         self._failures = Failures()
+        self._verified = Verified(secrets.token_bytes(32))
         self._pool = ThreadPool(CHECKERS)
+        self._took = 0.05
+        """Seconds that the last check of a password took."""
 
     def check(self, wire: Wire, identity: Identity) -> Verdict:
         """SASL's question. None: the wire's client is told later."""
         visitor = wire.visitor
         why = refusal(
-            identity, visitor, users=self._file is not None, allow_anonymous=self._allow_anonymous
+            identity,
+            visitor,
+            users=self._file is not None,
+            allow_anonymous=self._allow_anonymous,
+            networks=self._networks,
         )
         if why is not None:
             return why
@@ -48,7 +60,7 @@ class Door:
             return True
         users = self._file.users
         if identity.mechanism == "PLAIN":
-            gevent.spawn(self._look, wire, identity)
+            gevent.spawn(self._look, wire, self._file, identity.user or "", identity.password or "")
             return None
         if visitor.certificate is None:
             wire.client.user = users.user(None)
@@ -61,34 +73,57 @@ class Door:
             )
         return True
 
-    def _look(self, wire: Wire, identity: Identity) -> None:
-        """Check a password on a thread, and keep a wrong one waiting. Runs in a greenlet of its own."""
-        failures, host = self._failures, wire.host
-        while not failures.begin(host):
-            gevent.sleep(0.05)
-            if wire.closed:
-                return
+    def _look(self, wire: Wire, file: UsersFile, user: str, password: str) -> None:
+        """Check a password, and keep a wrong one waiting. Runs in a greenlet of its own."""
+        client = wire.client
         try:
-            verdict: bool | str = self._pool.apply(self._is_right, (identity,))
-            if not verdict:
-                pause = min(self._longest, failures.failed(host, time.monotonic()))
-                verdict = f"wrong user or password; the answer waits {pause:g} s"
-                gevent.sleep(pause)
+            verdict: bool | str | None = None
+            while verdict is None:
+                if wire.closed:
+                    return
+                verdict = self._verdict(wire.host, file, user, password)
         except Exception:
-            log.exception("%s: a fault of the server refuses this login", wire.client.address)
-            verdict = "a fault of the server"
-        finally:
-            failures.end(host)
-        if verdict is True and self._file is not None:
-            wire.client.user = self._file.users.user(identity.user)
-        wire.client.decide(verdict, time.monotonic())
+            log.exception("%s: a fault of the server ends this login", client.address)
+            client.close(Condition("amqp:internal-error", "a fault of the server"), time.monotonic())
+        else:
+            if verdict is True:
+                client.user = file.users.user(user)
+            client.decide(verdict, time.monotonic())
         wire.flush()
         wire.read_again()
 
-    def _is_right(self, identity: Identity) -> bool:
-        """Runs on a thread."""
-        assert self._file is not None
-        return self._file.users.is_password_of(identity.user or "", identity.password or "")
+    def _verdict(self, host: str, file: UsersFile, user: str, password: str) -> bool | str | None:
+        """None: nothing is decided, ask again. Nothing waits between a True and the return."""
+        users, failures, began = file.users, self._failures, time.monotonic()
+        record = users.password_of(user)
+        if record is not None and self._verified.has(user, record, password, began):
+            return True
+        if not failures.begin(host, user):
+            gevent.sleep(0.05)
+            return None
+        try:
+            if not self._is_right(record, password):
+                pause = failures.failed(host, user, time.monotonic(), known=record is not None)
+                pause = min(self._longest, pause)
+                gevent.sleep(max(0.0, began + pause - time.monotonic()))
+                return f"wrong user or password; the answer waits {pause:g} s"
+            if record is None or not users.same(file.users, user):
+                return None  # the users file says something else of the user now
+            self._verified.add(user, record, password, time.monotonic())
+            return True
+        finally:
+            failures.end(host, user)
+
+    def _is_right(self, record: Kept | None, password: str) -> bool:
+        """Check a password on a thread. Without a record it takes the same time, and no work: made-up users keep out no
+        real ones.
+        """
+        if record is None:
+            self._pool.apply(time.monotonic)  # behind all that wait for a thread
+            gevent.sleep(self._took)
+            return False
+        right, self._took = self._pool.apply(_timed, (record, password))
+        return bool(right)
 
     def changed(self) -> Callable[[str | None], bool]:
         """Look at the users file again; returns a function that says of which user it says something else now."""
@@ -102,3 +137,8 @@ class Door:
         old, new = before, self._file.users
         log.warning("the users file %s has changed", self._file.path)
         return lambda name: not old.same(new, name)
+
+
+def _timed(record: Kept, password: str) -> tuple[bool, float]:
+    began = time.monotonic()
+    return record.is_made_of(password), time.monotonic() - began

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mqlight.server.connection import ClientConnection, Publisher
-from mqlight.wire.link import Link
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.server.connection import ClientConnection
 from mqlight.wire.message import MessageError, decode
-from mqlight.wire.terms import Condition, Handle, Outcome
 
 PRODUCT = "IBM MQ, as the mqlight server plays it"
 
@@ -24,6 +24,7 @@ class IbmMqConnection(ClientConnection):
     """A client that is served as IBM MQ would serve it."""
 
     offered = ()
+    granted = frozenset(("topic",))
 
     def on_attach(self, link: Link) -> None:
         if any(other.session != link.session for other in self.engine.links()):
@@ -34,17 +35,14 @@ class IbmMqConnection(ClientConnection):
     def _attach_publisher(self, link: Link) -> Condition | None:
         if not link.target.address:
             return Condition("amqp:not-implemented", "there is no anonymous relay here, as with IBM MQ; name a topic")
-        refusal = super()._attach_publisher(link)
-        if isinstance(link.context, Publisher):
-            link.context.released = False
-        return refusal
+        return super()._attach_publisher(link)
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         wrong = _wrong(data)
         if wrong is None or settled:
             super().on_message(link, handle, data, settled)
         else:
-            self.engine.settle(link, handle, Outcome.REJECTED, Condition("amqp:not-implemented", wrong))
+            link.settle(handle, Outcome.REJECTED, Condition("amqp:not-implemented", wrong))
 
     def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
         super().on_outcome(link, token, outcome, condition)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from mqlight.wire.terms import Condition
+from mqlight.amqp.types import Condition
 
 if TYPE_CHECKING:
     from mqlight.server.broker import Destination, Queued

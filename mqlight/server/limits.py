@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mqlight.wire.terms import Condition
+from mqlight.amqp.types import Condition
 from mqlight.wire.topics import MAX_BYTES, TopicError, validate_pattern, validate_topic
 
 FULL = "amqp:resource-limit-exceeded"
@@ -57,6 +57,12 @@ class Limits:
     links: int = _limit(1000, "--max-links", "N", 1, "How many links one connection may have.")
     sessions: int = _limit(1000, "--max-sessions", "N", 2, "How many sessions one connection may have.", most=32768)
     destinations: int = _limit(10_000, "--max-destinations", "N", 1, "How many destinations there may be.")
+    destinations_per_user: int = _limit(
+        4000, "--max-destinations-per-user", "N", 1, "How many destinations one user may have made."
+    )
+    destinations_per_client: int = _limit(
+        1000, "--max-destinations-per-client", "N", 1, "How many destinations one client id may have made."
+    )
     subscribers: int = _limit(1000, "--max-subscribers", "N", 1, "How many subscribers a destination may have.")
     topic_length: int = _limit(
         MAX_BYTES, "--max-topic-length", "BYTES", 1, "The longest topic or topic pattern.", most=MAX_BYTES

@@ -17,7 +17,9 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-from mqlight.server.access import Visitor
+from mqlight.amqp.engine import READ
+from mqlight.amqp.types import Condition
+from mqlight.server.access import Networks, Visitor
 from mqlight.server.broker import Broker
 from mqlight.server.connection import ClientConnection
 from mqlight.server.door import Door
@@ -28,8 +30,6 @@ from mqlight.server.store import Store
 from mqlight.server.tls import Source, Tls, TlsError
 from mqlight.server.users import UsersFile
 from mqlight.server.writer import Writer
-from mqlight.wire.engine import READ
-from mqlight.wire.terms import Condition
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Wire:
         loop = get_hub().loop
         self._readable = loop.io(sock.fileno(), _READ)
         self._writable = loop.io(sock.fileno(), _WRITE)
+        self._beat = loop.timer(0)
         self._writing = False
         self._ignored = 0
         """Bytes read since the client's socket took all there was for it."""
@@ -67,6 +68,8 @@ class Wire:
         self._over = False
         """All is said, and only the client's end of input is waited for."""
         self.closed = False
+        self.since = time.monotonic()
+        log.info("%s: a connection from here", self.client.address)
         self._readable.start(self._read)
 
     @property
@@ -83,7 +86,7 @@ class Wire:
         now = time.monotonic()
         if not data:
             self._readable.stop()
-            self.client.end_of_input(now)
+            self._end_of_input(now)
         elif not self._over:
             self._take(data, now)
         self.listener.flush()
@@ -100,18 +103,37 @@ class Wire:
                 self.flush()
             if data:
                 client.receive(data, now)
+                if client.hurries:  # its first heartbeat may be due before the next sweep
+                    client.hurries = False
+                    self.tick(now)
         except TlsError as error:
             log.warning("%s: refused: %s", client.address, error)
-            client.end_of_input(now)
+            self._end_of_input(now)
             self.flush()
         except Exception:
             log.exception("%s: a fault of the server ends this connection", client.address)
-            client.close(Condition("amqp:internal-error", "a fault of the server"), now)
+            try:
+                client.close(Condition("amqp:internal-error", "a fault of the server"), now)
+            except Exception:
+                self.fail(now)
+                return
         if client.pending or self._ignored > self._hurried:
             if self._ignored > self._hurried:
                 log.info("%s %s: is not read from until it reads", client.address, client.client_id)
             self._waits = True
             self._readable.stop()
+
+    def _end_of_input(self, now: float) -> None:
+        try:
+            self.client.end_of_input(now)
+        except Exception:
+            log.exception("%s: a fault of the server at the end of this connection", self.client.address)
+
+    def fail(self, now: float) -> None:
+        """A fault of the server, which is being logged, ends this connection and no other."""
+        log.exception("%s: a fault of the server ends this connection", self.client.address)
+        self._end_of_input(now)
+        self.close()
 
     def read_again(self) -> None:
         """What reading waited for has come."""
@@ -156,20 +178,34 @@ class Wire:
     def _write(self) -> None:
         self._writable.stop()
         self._writing = False
-        self.flush()
+        try:
+            self.flush()
+        except Exception:
+            self.fail(time.monotonic())
 
     def tick(self, now: float) -> None:
         """Let time pass. A client that is to go, and does not read or close its end, is not waited for for ever."""
-        self.client.tick(now)
+        self._look_again(self.client.tick(now), now)
         if self.client.closed:
             self._closed_at = self._closed_at or now
             if now >= self._closed_at + LINGER:
                 self.close()
 
+    def _look_again(self, due: float | None, now: float) -> None:
+        """Let time pass again at ``due``, if that is sooner than the listener's sweeps would be in time for."""
+        if due is not None and due < now + 2 * SWEEP and not self.closed:
+            self._beat.stop()
+            self._beat = get_hub().loop.timer(max(due - now, 0.01))
+            self._beat.start(self._tick_now)
+
+    def _tick_now(self) -> None:
+        self.tick(time.monotonic())
+        self.listener.flush()
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            for watcher in (self._readable, self._writable):
+            for watcher in (self._readable, self._writable, self._beat):
                 watcher.stop()
                 watcher.close()
             self.sock.close()
@@ -183,6 +219,7 @@ class Listener:
     :param heartbeat: seconds of silence after which a client counts as dead.
     :param users: who may come in and what each may do; without it everybody may, and everything, from this machine.
     :param allow_anonymous: clients that log in as nobody may come in, from wherever.
+    :param networks: clients of these networks count as clients on this machine.
     :param tls: have clients speak TLS.
     """
 
@@ -195,6 +232,7 @@ class Listener:
         heartbeat: float = 30.0,
         users: UsersFile | None = None,
         allow_anonymous: bool = False,
+        networks: Networks = (),
         tls: ssl.SSLContext | None = None,
         properties: dict[str, str] | None = None,
         kind: type[ClientConnection] = ClientConnection,
@@ -210,7 +248,7 @@ class Listener:
         self._sock = sock
         self._heartbeat = heartbeat
         self._properties = properties or {}
-        self._door = Door(users, allow_anonymous, self.limits)
+        self._door = Door(users, allow_anonymous, networks, self.limits)
         self._tls = tls
         # Node.js throws when the mechanism that it wants is not offered (wire contract 1.1): it is refused afterwards.
         self._mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")
@@ -226,6 +264,9 @@ class Listener:
         self._turned_away = 0
         self._acceptable = get_hub().loop.io(sock.fileno(), _READ)
         self._sweeper: Any = None
+        self._alarm: Any = None
+        self._alarm_at: float | None = None
+        """When the broker is woken for the messages that rest."""
 
     def start(self) -> None:
         self._acceptable.start(self._accept)
@@ -265,6 +306,8 @@ class Listener:
     def gone(self, wire: Wire) -> None:
         client = wire.client
         if self._wires.pop(client, None) is not None:
+            seconds, why = time.monotonic() - wire.since, client.ended or "it did not log in"
+            log.info("%s %s (%s): gone after %.1f s: %s", client.address, client.client_id, client.user, seconds, why)
             self._hosts[wire.host] -= 1
             if not self._hosts[wire.host]:
                 del self._hosts[wire.host]
@@ -283,9 +326,29 @@ class Listener:
         while dirty:
             wire = self._wires.get(dirty.pop())
             if wire is not None:
-                wire.flush()
+                try:
+                    wire.flush()
+                except Exception:
+                    wire.fail(time.monotonic())
         if self._writer is not None:
             self._writer.poke()
+        if self.broker.wake_at is not None:
+            self._set_alarm(self.broker.wake_at)
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm_at is None or at < self._alarm_at:
+            if self._alarm is not None:
+                self._alarm.kill(block=False)
+            self._alarm_at = at
+            self._alarm = gevent.spawn_later(max(0.0, at - time.monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = self._alarm_at = None
+        try:
+            self.broker.wake(time.monotonic())
+        except Exception:
+            log.exception("a fault of the server while it gave out what had rested")
+        self.flush()
 
     def _accept(self) -> None:
         try:
@@ -332,9 +395,18 @@ class Listener:
         while True:
             gevent.sleep(SWEEP)
             now = time.monotonic()
-            self.broker.sweep(now)
+            before = self.broker.expired
+            try:
+                self.broker.sweep(now)
+            except Exception:
+                log.exception("a fault of the server while it forgot what is over")
+            if self.broker.expired > before:
+                log.info("%d messages were dropped, their time to live is over", self.broker.expired - before)
             for wire in list(self._wires.values()):
-                wire.tick(now)
+                try:
+                    wire.tick(now)
+                except Exception:
+                    wire.fail(now)
             if self._turned_away > 1:
                 log.warning("no room for %d connections", self._turned_away)
             self._turned_away = 0
@@ -356,6 +428,8 @@ class Listener:
             return
         self._sweeper.kill()
         self._sweeper = None
+        if self._alarm is not None:
+            self._alarm.kill()
         self._acceptable.stop()
         self._acceptable.close()
         self._sock.close()

@@ -35,7 +35,7 @@ class BrokerCollector(Collector):
             label = PRIVATE if destination.name.share is None else str(destination.name)
             groups[label].append(destination)
         for name, about, figure in (
-            ("mqlight_queue_messages", "Messages that wait", lambda each: len(each.queue)),
+            ("mqlight_queue_messages", "Messages that wait", lambda each: each.count),
             ("mqlight_queue_bytes", "Bytes of the messages that wait", lambda each: each.bytes),
             ("mqlight_unsettled_messages", "Messages given out and not settled", _unsettled),
             ("mqlight_subscribers", "Subscribers that are there", lambda each: len(each.consumers)),
@@ -49,6 +49,8 @@ class BrokerCollector(Collector):
         for label, destinations in groups.items():
             dropped.add_metric([label], sum(each.dropped for each in destinations))
         yield dropped
+        about = "Messages whose time to live ended while they waited."
+        yield CounterMetricFamily("mqlight_expired_messages", about, self._listener.broker.expired)
         yield GaugeMetricFamily("mqlight_connections", "Clients that are connected.", self._listener.connections)
 
 

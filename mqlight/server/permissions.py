@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mqlight.wire.terms import Condition
+from mqlight.amqp.types import Condition
 from mqlight.wire.topics import is_wild, matches
 
 MOST_STEPS = 20_000

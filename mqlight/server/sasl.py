@@ -9,8 +9,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mqlight.wire.codec import Array, CodecError, Described, Symbol, Ubyte, Ulong, decode, encode
-from mqlight.wire.terms import Condition
+from mqlight.amqp.codec import Array, CodecError, Described, Symbol, Ubyte, Ulong, decode, encode
+from mqlight.amqp.types import Condition
+from mqlight.wire.text import control_in, printable
 
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
@@ -77,7 +78,8 @@ class Sasl:
             return b""
         header, self._seen = self._seen[:8], self._seen[8:]
         if header == AMQP_HEADER:  # a client without SASL is an anonymous one
-            return self._decide(Identity("ANONYMOUS"), tell=False, rest=header + self._seen)
+            answer = self._decide(Identity("ANONYMOUS"), tell=False, rest=header + self._seen)
+            return SASL_HEADER if self.failed else answer  # SASL is due (section 2.2)
         if header != SASL_HEADER:
             return self._not_amqp(header)
         self._greeted = True
@@ -104,7 +106,8 @@ class Sasl:
             return self._refuse(f"the client's sasl-init is malformed: {error}")
         if identity.mechanism not in self._mechanisms:
             return self._refuse(
-                f"the client asked for SASL {identity.mechanism}, offered is {', '.join(self._mechanisms)}"
+                f"the client asked for SASL {printable(identity.mechanism, 80)}, "
+                f"offered is {', '.join(self._mechanisms)}"
             )
         return self._decide(identity, tell=True, rest=seen[size:])
 
@@ -165,6 +168,9 @@ def _identity(body: bytes) -> Identity:
     if not isinstance(response, bytes) or response.count(b"\0") != 2:
         raise ValueError("a PLAIN response is authorisation, user and password with a zero byte between")
     authorisation, user, password = response.decode("utf-8").split("\0")
+    for what, text in (("user", user), ("password", password)):
+        if (control := control_in(text)) is not None:
+            raise ValueError(f"the {what} has the control character {control.partition(' ')[0]}")
     if authorisation not in ("", user):
         raise ValueError("nobody may act for another user")
     return Identity(mechanism, user, password)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any, Protocol
 
-from mqlight.wire.transit import CHUNK
+from mqlight.amqp.output import CHUNK
 
 AMQP_TLS_HEADER = b"AMQP\x02\x01\x00\x00"
 """What a server that wants TLS answers to a client that begins without (AMQP 1.0 section 2.2)."""

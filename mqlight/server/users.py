@@ -15,18 +15,22 @@ user ``anonymous`` is who logs in as nobody; what is said of ``*`` is said of ev
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import os
 import secrets
 import stat
 import tempfile
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from mqlight.server.permissions import Permissions, User
+from mqlight.wire.text import control_in
 from mqlight.wire.topics import validate_pattern
 
 ANONYMOUS = "anonymous"
@@ -108,6 +112,8 @@ class Users:
         for number, name, word, value in _lines(text):
             entry = entries.setdefault(name, _Entry())
             try:
+                if (control := control_in(name)) is not None:
+                    raise ValueError(f"the user {name!r} has the control character {control}")
                 _set(entry, name, word, value)
             except ValueError as error:
                 raise UsersError(f"{where}, line {number}: {error}") from None
@@ -121,9 +127,13 @@ class Users:
 
     def is_password_of(self, name: str, password: str) -> bool:
         """Takes the same time whether there is such a user or not."""
-        entry = self._entries.get(name)
-        kept = None if entry is None else entry.password
+        kept = self.password_of(name)
         return (kept or _NOBODY).is_made_of(password) and kept is not None
+
+    def password_of(self, name: str) -> Kept | None:
+        """A user's password as it is kept; None without a password, or without such a user."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.password
 
     def has_certificate(self, name: str) -> bool:
         """Whether a client whose certificate has this common name may come in."""
@@ -177,15 +187,29 @@ class UsersFile:
         """Raises UsersError."""
         self.path = Path(path)
         self._seen: object = None
+        self._failure: str | None = None
+        """Why the last reading failed; the next :meth:`refresh` tries again."""
+        self._spare: list[int] = []
+        """A descriptor that is given up for a moment where there is no other to read the file."""
+        weakref.finalize(self, _close_all, self._spare)
         self.users = self._read()
 
     def refresh(self) -> Users | None:
-        """Read the file again if it has changed; returns what it said before. Raises UsersError once for each change
-        that cannot be used, and keeps what the file said before.
+        """Read the file again if it has changed, or could not be read last time; returns what it said before.
+
+        Until the file can be used, what it said before holds. Raises UsersError, once for each reason.
         """
-        if self._stamp() == self._seen:
+        if self._failure is None and self._stamp() == self._seen:
             return None
-        before, self.users = self.users, self._read()
+        try:
+            users = self._read()
+        except UsersError as error:
+            if str(error) == self._failure:
+                return None
+            self._failure = str(error)
+            raise
+        self._failure = None
+        before, self.users = self.users, users
         return before
 
     @property
@@ -198,17 +222,39 @@ class UsersFile:
             about = self.path.stat()
         except OSError as error:
             return error.errno
-        return about.st_ino, about.st_mtime_ns, about.st_size
+        return about.st_dev, about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size
 
     def _read(self) -> Users:
-        self._seen = self._stamp()
+        seen = self._stamp()
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self._text()
         except OSError as error:
             raise UsersError(f"cannot read the users file {self.path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise UsersError(f"cannot read the users file {self.path}: it is not UTF-8") from None
-        return Users.parse(text, f"the users file {self.path}")
+        users = Users.parse(text, f"the users file {self.path}")
+        if self._stamp() != seen:
+            raise UsersError(f"cannot read the users file {self.path}: it changes meanwhile")
+        self._seen = seen
+        return users
+
+    def _text(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._spare:
+                raise
+            _close_all(self._spare)  # a user who holds all other descriptors could not be taken out otherwise
+            return self.path.read_text(encoding="utf-8")
+        finally:
+            if not self._spare:
+                with suppress(OSError):
+                    self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def set_password(path: str, name: str, password: str) -> bool:
@@ -217,12 +263,16 @@ def set_password(path: str, name: str, password: str) -> bool:
     A new user gets lines that allow everything. All other lines stay. The file is replaced as a whole, and only its
     owner may read it. Raises UsersError.
     """
+    if (control := control_in(name)) is not None:
+        raise UsersError(f"{name!r} cannot be a user: it has the control character {control}")
     if not name or name.startswith("#") or any(c.isspace() or not c.isprintable() for c in name):
         raise UsersError(f"{name!r} cannot be a user: a name has no spaces and does not begin with #")
     if name in (ANONYMOUS, EVERYBODY):
         raise UsersError(f"{name} can have no password")
     if not password:
         raise UsersError("the password is empty; give at least one character")
+    if control_in(password) is not None:
+        raise UsersError("the password has a control character, which clients cannot send; choose one without")
     file = Path(os.path.realpath(path))
     try:
         text = file.read_text(encoding="utf-8") if file.exists() else ""

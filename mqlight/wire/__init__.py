@@ -1,4 +1,1 @@
-"""What both ends of an AMQP 1.0 connection share: the type system, messages, topic patterns and the connection engine.
-
-The leaf of the tree. It imports nothing from the packages above it, and only ``engine`` imports Proton.
-"""
+"""What the client and the server have beside the engine: messages, topics, dialects of brokers, sockets and threads."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from mqlight.amqp.types import Peer
 from mqlight.wire.artemis import Artemis
 from mqlight.wire.dialect import AddressError, Dialect, IbmMq, Plain
 from mqlight.wire.rabbitmq import OLDEST, RabbitMq
-from mqlight.wire.terms import Peer
 
 DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Dialect, IbmMq, RabbitMq, Artemis, Plain)}
 

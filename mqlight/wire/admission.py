@@ -1,7 +1,7 @@
 """The server's door: what it needs of a message that comes in, and what it passes on of it.
 
-A message goes on byte for byte, but without header (each delivery is given its own by
-:func:`mqlight.wire.sections.header`) and delivery annotations, always with ``to`` and always with an amqp-value body,
+To MQ Light's addresses a message goes on byte for byte, but without header (each delivery is given its own by
+:func:`mqlight.amqp.sections.header`) and delivery annotations, always with ``to`` and always with an amqp-value body,
 because MQ Light clients fail without: Node.js throws where header or ``to`` is missing, Java where the body is a data
 section or missing.
 """
@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from mqlight.wire import codec
-from mqlight.wire.codec import CodecError
-from mqlight.wire.reading import Reader
-from mqlight.wire.sections import (
+from mqlight.amqp import codec
+from mqlight.amqp.codec import CodecError
+from mqlight.amqp.reading import Reader
+from mqlight.amqp.sections import (
     ANNOTATIONS,
     APPLICATION_PROPERTIES,
     DATA,
+    DELIVERY_ANNOTATIONS,
     FIELDS,
     FOOTER,
     HEADER,
@@ -36,8 +37,8 @@ from mqlight.wire.sections import (
     read_section,
     topic_of,
 )
+from mqlight.amqp.usual import address_and_rest
 from mqlight.wire.topics import TopicError, validate_topic
-from mqlight.wire.usual import address_and_rest
 
 _VALUE = b"\x00Sw"
 _ADDRESSES = frozenset((0x40, 0xA1, 0xB1))
@@ -54,6 +55,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     priority: int
     rest: bytes
     """Properties (with ``to``) and amqp-value body, with annotations, application properties and footer if any."""
+    bare: bytes | None = None
+    """The same as the sender wrote it, where ``rest`` differs: the bare message is immutable (section 3.2)."""
 
 
 def admit(data: bytes, topic: str | None) -> Admitted:
@@ -95,6 +98,7 @@ def _rewrite(data: bytes, topic: str | None) -> Admitted:
     fields: dict[str, Any] = {}
     # in the order of the wire
     kept = dict.fromkeys((ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, VALUE, FOOTER), b"")
+    original: list[bytes] = []
     elements: list[bytes] = []
     binaries: list[bytes] = []
     items: list[bytes] | None = None
@@ -105,6 +109,8 @@ def _rewrite(data: bytes, topic: str | None) -> Admitted:
         check_order(last, number)
         check_shape(data, number, value)
         at, last = codec.skip(data, value, end), number
+        if number not in (HEADER, DELIVERY_ANNOTATIONS):
+            original.append(data[start:at])
         if number in kept:
             kept[number] = data[start:at]
         if number == HEADER:
@@ -139,13 +145,15 @@ def _rewrite(data: bytes, topic: str | None) -> Admitted:
     elif topic is None:
         topic = topic_of(address)
     topic = _checked(topic)
+    rest, bare = b"".join(kept.values()), b"".join(original)
     return Admitted(
         topic,
         fields.get("ttl") or None,
         fields.get("durable", False),
-        fields.get("delivery_count", 0),
+        0,  # how often another node has tried it is nothing to this one (section 3.2.1)
         fields.get("priority", 4),
-        b"".join(kept.values()),
+        rest,
+        None if bare == rest else bare,
     )
 
 

@@ -11,14 +11,15 @@ The rules of this file:
 
 from __future__ import annotations
 
+from mqlight.amqp.types import Terminus
 from mqlight.wire.dialect import Dialect, Source, Wanted
 from mqlight.wire.keys import key_of_pattern, key_of_topic, quote, topic_of_key
 from mqlight.wire.stamping import stamp
-from mqlight.wire.terms import Terminus
 
 
 class Artemis(Dialect):
     name = "artemis"
+    counts_down = False
     stamps = True
 
     def source(self, wanted: Wanted) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mqlight.wire.engine import Engine
+from mqlight.amqp.engine import Engine
 from mqlight.wire.tcp import Tcp
 
 _TLS = (b"\x15\x03", b"AMQP\x02")
@@ -19,6 +19,7 @@ class Channel:
         "broken",
         "close",
         "engine",
+        "forget",
         "greeted_at",
         "receive",
         "speaks_tls",
@@ -42,6 +43,7 @@ class Channel:
         self.wait_writable = tcp.wait_writable
         self.close = tcp.close
         self.abort = tcp.abort
+        self.forget = tcp.forget
 
     def take(self, data: bytes) -> None:
         """What :meth:`receive` gave: bytes, or none when the peer is gone."""

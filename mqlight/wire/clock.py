@@ -6,8 +6,14 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from mqlight.wire import forks
+from mqlight.wire.log import Log, report
 from mqlight.wire.threads import PATIENCE, Crew
 
+log = Log(__name__)
+
+AFTER_FAULT = 1.0
+"""Seconds until the next tick after one that failed."""
 RESTLESS = 1.0
 """Seconds without user code after which the clock stops looking after it, until it is told of the next."""
 
@@ -20,17 +26,25 @@ class Clock:
         self._tick = tick
         self._due = 0.0
         self._alarm = threading.Event()
-        self._stopped = threading.Event()
+        self._life = object()
+        """What the thread was started with; another one ends it."""
         crew.wake_clock = self._alarm.set
 
     def start(self, name: str, *, daemon: bool) -> None:
-        self._stopped = threading.Event()
+        """Begin. Raise RuntimeError where no thread can be started."""
+        self._life = object()
         self._due = 0.0
-        threading.Thread(target=self._run, args=(self._stopped,), name=name, daemon=daemon).start()
+        threading.Thread(target=self._run, args=(self._life,), name=name, daemon=daemon).start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._life = object()
         self._alarm.set()
+
+    def forget(self) -> None:
+        """In the child of a fork, where the thread is not: be as if it had never been started."""
+        self._life = object()
+        self._alarm = threading.Event()
+        self._crew.wake_clock = self._alarm.set
 
     def wake(self, at: float) -> None:
         """Have ``tick`` called by ``at``, not later."""
@@ -38,14 +52,18 @@ class Clock:
             self._due = at
             self._alarm.set()
 
-    def _run(self, stopped: threading.Event) -> None:
+    def _run(self, life: object) -> None:
         crew, alarm = self._crew, self._alarm
         active = monotonic()
-        while not stopped.is_set():
+        while self._life is life:
             now = monotonic()
             if now >= self._due:
                 self._due = now + 60.0
-                due = self._tick(now)
+                try:
+                    due = self._tick(now)
+                except Exception:  # else nothing of this connection ends by its deadline any more
+                    report(log, self._tick)
+                    due = now + AFTER_FAULT
                 self._due = min(self._due, due)  # somebody may have asked for earlier meanwhile
             if crew.look_after(now):
                 active = now
@@ -54,8 +72,10 @@ class Clock:
                 wait = min(wait, PATIENCE)
             else:
                 crew.clock_sleeps = True
-                if crew.busy_since is not None:  # it began before it could see that we sleep
+                if crew.busy_since is not None or crew.stranded:  # it began before it could see that we sleep
                     wait = min(wait, PATIENCE)
             alarm.wait(wait)
             alarm.clear()
             crew.clock_sleeps = False
+        if crew.forgotten:
+            forks.stay_out()

@@ -10,7 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mqlight.wire.terms import Condition, Peer, Terminus
+from mqlight.amqp.types import Condition, Peer, Terminus
+from mqlight.wire.attempts import Marks
 
 RELEASE_UNROUTED = "mqlight:release-unrouted"
 ANONYMOUS_RELAY = "ANONYMOUS-RELAY"
@@ -37,6 +38,8 @@ class Wanted:
     """How often a message is given out at the most; 0 leaves it to the broker."""
     dead_letters: str | None = None
     """The topic for messages that were given out so often, or rejected."""
+    marks: Marks = Marks.NONE
+    """Which deliveries the subscriber marks before it begins with them, where the broker heeds that."""
     nonce: str = ""
     """What tells this connection's destinations from those of the connection before it."""
 
@@ -85,6 +88,8 @@ class Dialect:
     """Whether the broker knows no outcome but accepted."""
     stamps = False
     """Whether messages have to be stamped."""
+    counts_down = True
+    """Whether the time to live of a message that arrives is what is left of it, as the specification asks (3.2.1)."""
 
     def __init__(self, peer: Peer) -> None:
         self.relay = ANONYMOUS_RELAY in peer.offered
@@ -92,7 +97,8 @@ class Dialect:
 
     def source(self, wanted: Wanted) -> Source:
         """The link to receive on. Raises AddressError for what the broker cannot do."""
-        return Source(wanted.address, Terminus(wanted.address, timeout=wanted.ttl))
+        capabilities = wanted.marks.capabilities
+        return Source(wanted.address, Terminus(wanted.address, timeout=wanted.ttl, capabilities=capabilities))
 
     def declare(self, wanted: Wanted) -> Steps | None:
         """What has to be done before the link is attached. Raises AddressError."""
@@ -123,7 +129,11 @@ class IbmMq(Dialect):
     """IBM MQ's AMQP channel: the same addresses, no other outcome than accepted, no word on who is subscribed."""
 
     name = "ibm-mq"
+    counts_down = False
     only_accepts = True
+
+    def source(self, wanted: Wanted) -> Source:
+        return Source(wanted.address, Terminus(wanted.address, timeout=wanted.ttl))
 
     def target(self, topic: str | None, mandatory: bool) -> Terminus:
         return Terminus(topic)
@@ -135,6 +145,7 @@ class Plain(Dialect):
     """
 
     name = "plain"
+    counts_down = False
 
     def source(self, wanted: Wanted) -> Source:
         if any(level in ("#", "+") for level in wanted.pattern.split("/")):

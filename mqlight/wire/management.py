@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle
 from mqlight.wire.dialect import AddressError, Answer, Request, Steps
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
 from mqlight.wire.message import Message, MessageError, decode, encode
-from mqlight.wire.terms import Condition, Handle
 
 LINK = "management"
 CREDIT = 100
@@ -64,7 +64,7 @@ class Management:
     def on_credit(self) -> None:
         """There may be credit for requests that wait."""
         while self._ready and self._unsent and self._requests.credit > 0:
-            self._engine.send(self._requests, self._unsent.popleft(), settled=True)
+            self._requests.send(self._unsent.popleft(), settled=True)
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         """An answer."""

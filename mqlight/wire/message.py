@@ -4,27 +4,29 @@ The rules of this file:
 
 * What we send is small: a header only when it says something, the properties without trailing nulls, one amqp-value.
 * What we take is everything: any sections that the specification allows, in any of their encodings. The common ones
-  have a short way through; the rest goes through :mod:`mqlight.wire.codec`.
+  have a short way through; the rest goes through :mod:`mqlight.amqp.codec`.
 * Bytes come from strangers. Only :class:`MessageError` comes out.
 """
 
 from __future__ import annotations
 
+import struct
 from operator import index
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from mqlight.wire import codec
-from mqlight.wire.admission import Admitted, admit
-from mqlight.wire.codec import BINARY8, STRING8, CodecError, Symbol, Timestamp, Uint, Ulong
-from mqlight.wire.reading import Reader, short
-from mqlight.wire.sections import (
+from mqlight.amqp import codec
+from mqlight.amqp.codec import BINARY8, STRING8, CodecError, Symbol, Timestamp, Uint, Ulong
+from mqlight.amqp.reading import Reader, short
+from mqlight.amqp.sections import (
     ANNOTATIONS,
     DATA,
     DELIVERY_ANNOTATIONS,
     FIELDS,
+    FIRST_HEADER,
+    FIRST_TTL_HEADER_END,
     FOOTER,
     HEADER,
     KEYWORDS,
@@ -45,10 +47,12 @@ from mqlight.wire.sections import (
     read_section,
     topic_of,
 )
-from mqlight.wire.usual import is_first_delivery
+from mqlight.amqp.usual import is_first_delivery
+from mqlight.wire.admission import Admitted, admit
 
 __all__ = ["Admitted", "Message", "MessageError", "admit", "decode", "encode", "header", "topic_of"]
 
+_uint_at = struct.Struct(">I").unpack_from
 _TEXTS = ("to", "subject", "reply_to", "group_id", "reply_to_group_id", "content_type", "content_encoding")
 _RANGES: tuple[tuple[str, int, int, str], ...] = (
     ("ttl", 0, 2**32, "0 to 2**32 - 1 ms"),
@@ -65,7 +69,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. Times are in ms, those of day since 1970; None is "not there" everywhere.
 
     ``body`` is what an amqp-value section holds: str, bytes, None, int, float, bool, list, dict or a type of
-    :mod:`mqlight.wire.codec`. Data sections read as bytes, amqp-sequence sections as a list, no body as None.
+    :mod:`mqlight.amqp.codec`. Data sections read as bytes, amqp-sequence sections as a list, no body as None.
     ``message_id`` and ``correlation_id`` may be str, bytes, UUID or int (a ulong). Keys of ``annotations``,
     ``delivery_annotations`` and ``footer`` travel as symbols; ``properties`` hold no list, map or array.
     """
@@ -231,6 +235,53 @@ def delivery_count(data: bytes) -> int:
         return 0
 
 
+def decode_properties(data: bytes) -> Message | None:
+    """The message without its body, of which only the properties section (3.2.4) is read; None where that is not there.
+
+    It is for telling the sender of a message that cannot be decoded.
+    """
+    at, end = 0, len(data)
+    try:
+        while at < end:
+            number, at = descriptor_of(data, at, end)
+            if number == PROPERTIES:
+                fields, _ = read_properties(data, at, end)
+                return Message(**{field[0]: value for field, value in zip(FIELDS, fields, strict=True)})
+            if number > PROPERTIES:
+                break
+            at = codec.skip(data, at, end)
+    except (IndexError, ValueError):
+        pass
+    return None
+
+
+def time_to_live(data: bytes) -> int | None:
+    """What the header says of the time to live, in ms; None where it does not say, or says 0 for that."""
+    try:
+        if data.startswith(TTL_HEADER):
+            return _uint_at(data, 10)[0] or None
+        number, at = descriptor_of(data, 0, len(data))
+        if number != HEADER:
+            return None
+        return int(read_section(Reader(data), number, at, len(data))[0].get("ttl", 0)) or None
+    except (IndexError, ValueError, struct.error):
+        return None
+
+def first_acquirer(data: bytes) -> bool:
+    """Return whether the header says that nobody was given the message before (section 3.2.1)."""
+    if data.startswith(FIRST_HEADER):
+        return True
+    if data.startswith(TTL_HEADER):
+        return data[14:16] == FIRST_TTL_HEADER_END
+    try:
+        number, at = descriptor_of(data, 0, len(data))
+        if number != HEADER:
+            return False
+        return bool(read_section(Reader(data), number, at, len(data))[0].get("first_acquirer", False))
+    except (IndexError, ValueError):
+        return False
+
+
 def decode(data: bytes) -> Message:
     """The message that ``data`` holds. Raises MessageError when it is not exactly one well-formed message."""
     if type(data) is not bytes:
@@ -239,13 +290,15 @@ def decode(data: bytes) -> Message:
     others: dict[str, Any] = {}
     body: Any = None
     ttl: int | None = None
+    first = False
     reader: Reader | None = None
     at, last, end = 0, 0, len(data)
     try:
-        if data.startswith(TTL_HEADER) and data[14:16] == TTL_HEADER_END:
-            ttl = int.from_bytes(data[10:14], "big")
+        if data.startswith(TTL_HEADER) and data[14:16] in (TTL_HEADER_END, FIRST_TTL_HEADER_END):
+            ttl, first = int.from_bytes(data[10:14], "big"), data[14] == 0x41
             at, last = 16, HEADER
-        elif data.startswith(PLAIN_HEADER):
+        elif data.startswith((PLAIN_HEADER, FIRST_HEADER)):
+            first = data[10] == 0x41
             at, last = 12, HEADER
         while at < end:
             if data[at] == 0 and data[at + 1] == 0x53:
@@ -296,12 +349,15 @@ def decode(data: bytes) -> Message:
             others["body"] = [item for part in others["body"] for item in part]
         if ttl is not None:
             others["ttl"] = ttl
+        if first:
+            others["first_acquirer"] = True
         return Message(**others, **{field[0]: value for field, value in zip(FIELDS, fields, strict=True)})
     if not end:
         raise MessageError("The message is empty: it has no section at all.")
     return Message(
         body=body,
         ttl=ttl,
+        first_acquirer=first,
         message_id=fields[0],
         user_id=fields[1],
         to=fields[2],

@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
+from mqlight.amqp.types import Condition, Peer, Terminus
 from mqlight.wire.dialect import AddressError, Dialect, Request, Source, Steps, Wanted
 from mqlight.wire.keys import key_of_pattern, key_of_topic, quote, topic_of_key, unquote
 from mqlight.wire.stamping import stamp
-from mqlight.wire.terms import Condition, Peer, Terminus
 
 OLDEST = (4, 0)
 EXCHANGE = "amq.topic"
@@ -39,6 +39,7 @@ class RabbitMq(Dialect):
     """``queues`` (in the URL: ``?queues=``) is the type of the queues that outlive a connection."""
 
     name = "rabbitmq"
+    counts_down = False
     management = "/management"
     releases_unrouted = True
     rejects_in_passing = True  # by a queue that has no leader just now

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from mqlight.wire import codec
+from mqlight.amqp import codec
+from mqlight.amqp.sections import PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END
 from mqlight.wire.message import decode, encode
-from mqlight.wire.sections import PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END
 
 _DURABLE = bytes.fromhex("005370c0020141")
 _DURABLE_TTL = bytes.fromhex("005370c0090341500470")  # and 4 bytes of ttl
@@ -38,6 +38,20 @@ def stamp(message: bytes, to: str, address: Callable[[str], str], *, durable: bo
     whole = decode(message)
     reply_to = None if whole.reply_to is None else address(whole.reply_to)
     return encode(msgspec.structs.replace(whole, to=to, reply_to=reply_to, durable=durable or whole.durable))
+
+
+def count_down(message: bytes, milliseconds: int) -> bytes | None:
+    """``message`` with so much less time to live (AMQP 1.0 section 3.2.1); None when nothing of it is left.
+
+    A message without a time to live, or with other fields in its header, is returned as it is.
+    """
+    if not message.startswith(TTL_HEADER):
+        return message
+    ttl = int.from_bytes(message[10:14], "big")
+    left = ttl - milliseconds
+    if not ttl or left >= ttl:
+        return message
+    return message[:10] + left.to_bytes(4, "big") + message[14:] if left > 0 else None
 
 
 def _properties(message: bytes, at: int, to: str, address: Callable[[str], str]) -> bytes | None:

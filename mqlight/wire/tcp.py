@@ -11,8 +11,8 @@ import ssl
 import struct
 import threading
 
-from mqlight.wire.engine import READ
-from mqlight.wire.transit import CHUNK
+from mqlight.amqp.engine import READ
+from mqlight.amqp.output import CHUNK
 
 _FOR_EVER = 3600.0
 _RESET = struct.pack("ii", 1, 0)
@@ -98,6 +98,12 @@ class Tcp:
         midst of what the next connection says.
         """
         self._close(socket.SHUT_RD)
+
+    def forget(self) -> None:
+        """In the child of a fork: close the descriptors that it inherited, and say nothing to the peer."""
+        self._closed = True
+        self._sock.close()
+        self._out.close()
 
     def _close(self, how: int) -> None:
         with self._guard:

@@ -8,6 +8,10 @@ The rules of this file:
 * A function that runs for longer than ``PATIENCE`` loses its thread the reading role: another thread takes it over, so
   heartbeats go on while user code sleeps. A lane whose functions take longer than ``QUICK`` on average is given threads
   of its own at once.
+* No role and no function is given away before a thread is there to take it. One idle thread is kept for that, because
+  a process may be unable to start one: for a moment (a limit of the system), or for good (Python 3.12 and later refuse
+  once the main thread has ended). Without one the reading thread keeps its role, and a lane that got no thread waits
+  in ``stranded`` until the clock finds it one.
 * Whoever is about to wait for something that the connection will bring calls :meth:`Crew.before_blocking` first.
 
 Running quick functions where they arrive saves two thread switches a message: measured in ``docs/performance.md``. The
@@ -16,7 +20,6 @@ file uses only ``threading`` and ``queue``, so it runs on greenlets after ``geve
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections import deque
@@ -24,7 +27,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-log = logging.getLogger(__name__)
+from mqlight.wire import forks
+from mqlight.wire.log import Log, report
+
+log = Log(__name__)
 
 PATIENCE = 0.01
 """Seconds that a function may run on the reading thread before another thread takes the reading over."""
@@ -33,7 +39,23 @@ QUICK = 0.001
 IDLE = 10.0
 """Seconds that a helper thread waits for work before it ends."""
 
-Task = Callable[[], None]
+Task = Callable[[], object]
+
+
+def _nothing() -> None:
+    """Do nothing: the first task of the thread that is kept."""
+
+
+class _Told:
+    """A task that an idle thread takes without having been counted as taken."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __call__(self) -> None:
+        self._task()
 
 
 class Lane:
@@ -63,6 +85,10 @@ class Lane:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def unclaim(self) -> None:
+        """Give a claimed place back. Called under the crew's lock."""
+        self._running -= 1
 
     def claim(self) -> bool:
         """Take one of the lane's places, if it has one free and something to do. Called under the crew's lock."""
@@ -95,7 +121,7 @@ class Lane:
             except SystemExit as error:
                 crew.on_exit(error)
             except BaseException:
-                log.exception("%s failed", getattr(function, "__qualname__", function))
+                report(log, function)
             del function, args
             ended = monotonic()
             self.mean += (ended - began - self.mean) / 8
@@ -132,13 +158,22 @@ class Crew:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._idle = 0
         self._stopped = False
+        self.forgotten = False
+        """This is the child of a fork, and what was started is its parent's."""
+        self._short = False
+        """The last attempt to start a thread failed."""
         self._count = 0
+        self.stranded: deque[Lane] = deque()
+        """Lanes with something to do, for which no thread could be started."""
 
     def start(self) -> None:
-        """Have a thread begin to read."""
+        """Have a thread begin to read. Raise RuntimeError where no thread can be started."""
         with self.lock:
-            self._stopped = False
-            self._hand_over()
+            self._stopped = self.forgotten = False
+            # As a task of its own it becomes idle, and is the one that is kept.
+            if not (self._start(_nothing) and self._hand_over()):
+                self._stopped = True
+                raise RuntimeError("the system has none for it")
 
     def stop(self) -> None:
         """Take the reading role from whoever has it; threads end when they have nothing more to do."""
@@ -146,13 +181,27 @@ class Crew:
             self._stopped = True
             self._epoch += 1
             self._reader = self.busy_since = None
-            idle, self._idle = self._idle, 0
-            ready = list(self.ready)
+            waiting = {*self.ready, *self.stranded}
             self.ready.clear()
-        for lane in ready:
-            self.help(lane)
+            self.stranded.clear()
+            for lane in waiting:
+                for _ in range(lane.waiting):
+                    if lane.claim() and not self._start(lane.run):
+                        self._tasks.put(lane.run)  # a thread that is busy runs it before it ends
+            idle, self._idle = self._idle, 0
         for _ in range(idle):
             self._tasks.put(None)
+
+    def forget(self) -> None:
+        """In the child of a fork, where none of the threads is: be as if nothing had ever been started."""
+        self.lock = threading.Lock()
+        self._tasks = queue.SimpleQueue()
+        self._stopped = self.forgotten = True
+        self._epoch += 1
+        self._reader = self.busy_since = None
+        self._idle = 0
+        self.ready.clear()
+        self.stranded.clear()
 
     def is_reader(self) -> bool:
         """Has this thread the reading role?"""
@@ -201,8 +250,12 @@ class Crew:
         """Called by the clock: take the reading role from a thread that is busy for too long. False when nothing is
         going on.
         """
+        if self.stranded:
+            with self.lock:
+                for _ in range(len(self.stranded)):
+                    self._help(self.stranded.popleft())
         if self.busy_since is None:
-            return False
+            return bool(self.stranded)
         with self.lock:
             if self.busy_since is not None and now - self.busy_since > PATIENCE:
                 self._hand_over()
@@ -224,51 +277,96 @@ class Crew:
         for _ in range(lane.waiting):
             if not lane.claim():
                 return
-            self._start(lane.run)
+            if not self._start(lane.run):
+                lane.unclaim()
+                if lane not in self.stranded:
+                    self.stranded.append(lane)
+                    if self.clock_sleeps:
+                        self.wake_clock()
+                return
 
-    def run(self, task: Task) -> None:
-        """Run ``task()`` on a thread of its own."""
+    def run(self, task: Task) -> bool:
+        """Run ``task()`` on a thread of its own. Return False where none can be started: nothing is run then."""
         with self.lock:
-            self._start(task)
+            return self._start(task)
 
-    def _hand_over(self) -> None:
-        self._epoch += 1
+    def tell(self, task: Task) -> None:
+        """Run ``task()`` on the next thread that is idle. It takes no lock, so that a destructor may call it."""
+        self._tasks.put(_Told(task))
+
+    def _hand_over(self) -> bool:
+        """Give the reading role to another thread; False where there is none, and then it stays where it is."""
+        epoch = self._epoch + 1
+        if not self._start(lambda: self._begin_to_read(epoch)):
+            return False
+        self._epoch = epoch
         self.busy_since = None
         self._reader = None
         lane, self._busy_with = self._busy_with, None
         if lane is not None:
             self._help(lane)
-        epoch = self._epoch
-        self._start(lambda: self._begin_to_read(epoch))
+        return True
 
     def _begin_to_read(self, epoch: int) -> None:
         with self.lock:
             if self._epoch != epoch:
                 return
             self._reader = threading.get_ident()
-        self._read(epoch)
+        while self.keeps_reading(epoch):
+            try:
+                self._read(epoch)
+                return
+            except BaseException:
+                report(log, self._read)
+                threading.Event().wait(PATIENCE)  # somebody has to read, whatever it was; but not in a tight loop
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task) -> bool:
         if self._idle:
             self._idle -= 1
             self._tasks.put(task)
-        else:
-            self._count += 1
+            return True
+        try:
             threading.Thread(
-                target=self._work, args=(task,), name=f"{self._name}-{self._count}", daemon=self._daemon
+                target=self._work, args=(task,), name=f"{self._name}-{self._count + 1}", daemon=self._daemon
             ).start()
+        except (RuntimeError, MemoryError) as error:
+            if not self._short:
+                log.warning("%s cannot start a thread, and goes on with those that it has: %s", self._name, error)
+            self._short = True
+            return False
+        self._short = False
+        self._count += 1
+        return True
 
     def _work(self, task: Task | None) -> None:
+        self._work_on(task)
+        if self.forgotten:
+            forks.stay_out()
+
+    def _work_on(self, task: Task | None) -> None:
         while task is not None:
             try:
                 task()
             except BaseException:
-                log.exception("a thread of %s failed", self._name)
+                report(log, task)
+            if isinstance(task, _Told):
+                task = self._next()  # it is idle still
+                continue
             with self.lock:
-                if self._stopped:
-                    return
-                self._idle += 1
-            task = self._next()
+                stopped = self._stopped
+                if not stopped:
+                    self._idle += 1
+            task = self._left() if stopped else self._next()
+
+    def _left(self) -> Task | None:
+        """What is still to be run when all has been stopped."""
+        try:
+            task = self._tasks.get_nowait()
+        except queue.Empty:
+            return None
+        if task is None:
+            self._tasks.put(None)  # for a thread that is idle
+        return task
 
     def _next(self) -> Task | None:
         while True:
@@ -276,6 +374,8 @@ class Crew:
                 return self._tasks.get(timeout=IDLE)
             except queue.Empty:
                 with self.lock:
-                    if self._idle:
+                    if self._stopped:
+                        return None
+                    if self._idle > 1:  # one is kept
                         self._idle -= 1
                         return None

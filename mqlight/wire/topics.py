@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from mqlight.wire.text import control_in
+
 MAX_BYTES = 10_237
 """The longest topic or pattern in UTF-8, which is IBM MQ's limit."""
 
@@ -30,14 +32,14 @@ class TopicError(ValueError):
 
 
 def validate_topic(topic: str) -> None:
-    """Raise TopicError unless messages can be sent to ``topic``: any text but the empty one, up to MAX_BYTES."""
+    """Raise TopicError unless messages can be sent to ``topic``: text of 1 to MAX_BYTES bytes, none a control."""
     _validate(topic, "topic")
 
 
 def validate_pattern(pattern: str) -> None:
     """Raise TopicError unless ``pattern`` can be subscribed to.
 
-    It is any text but the empty one, up to MAX_BYTES, with at most MAX_MULTI_LEVEL levels of ``#``.
+    It is text of 1 to MAX_BYTES bytes without control characters, with at most MAX_MULTI_LEVEL levels of ``#``.
     """
     _validate(pattern, "topic pattern")
     if pattern.count("#") > MAX_MULTI_LEVEL and pattern.split("/").count("#") > MAX_MULTI_LEVEL:
@@ -53,6 +55,8 @@ def _validate(text: str, what: str) -> None:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise TopicError(f"The {what} {text[:80]!r} holds half of a surrogate pair; take it out.") from None
+    if (control := control_in(text)) is not None:
+        raise TopicError(f"The {what} {text[:80]!r} has the control character {control}; take it out.")
     if size > MAX_BYTES:
         raise TopicError(f"The {what} {text[:40]!r}... has {size} bytes in UTF-8; the limit is {MAX_BYTES}.")
 

@@ -10,10 +10,10 @@ import pytest
 
 import macaque
 from mqlight import NotPermittedError
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import Connection
 from mqlight.service import Service
 from mqlight.wire.message import Message, encode
-from mqlight.wire.terms import Condition, Outcome
 from processes import ROOT, wait_until
 from real_brokers import RabbitMq, script
 

@@ -19,7 +19,7 @@ def run(name: str, *args: str, cache: Path, path: str = "") -> subprocess.Comple
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("name", ["rabbitmq", "artemis"])
+@pytest.mark.parametrize("name", ["rabbitmq", "artemis", "activemq"])
 def test_help_says_what_to_type(name: str, tmp_path: Path) -> None:
     done = run(name, "--help", cache=tmp_path)
     assert done.returncode == 0
@@ -44,7 +44,7 @@ def test_rabbitmq_names_what_is_missing(verb: str, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["rabbitmq", "artemis"])
+@pytest.mark.parametrize("name", ["rabbitmq", "artemis", "activemq"])
 def test_stop_is_content_when_nothing_runs(name: str, tmp_path: Path) -> None:
     done = run(name, "stop", cache=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

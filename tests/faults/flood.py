@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mqlight.amqp.codec import Described, Uint, Ulong, encode
 from mqlight.server.sasl import AMQP_HEADER, SASL_HEADER
-from mqlight.wire.codec import Described, Uint, Ulong, encode
 from processes import ROOT, Process, Server, wait_until
 
 MIB = 1024 * 1024

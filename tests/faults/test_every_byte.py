@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from amqp.pair import End
 from faults.proxy import Way
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.types import Outcome
 from mqlight.outgoing import Outgoing
 from mqlight.session import Session
 from mqlight.subscription import Subscription
-from mqlight.wire.engine import Engine
-from mqlight.wire.terms import Outcome
-from wire.pair import End
 
 SENT = [f"sent {number}" for number in range(6)]
 
@@ -57,7 +57,7 @@ class Conversation:
                     if room < len(data):
                         return self._hang_up(client, server)
             for link, handle, *_ in server.all("message")[settled:]:
-                server.engine.settle(link, handle, Outcome.ACCEPTED)
+                link.settle(handle, Outcome.ACCEPTED)
                 settled += 1
                 talking = True
         self._hang_up(client, server)

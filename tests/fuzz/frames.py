@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from mqlight.wire.codec import Array, CodecError, Described, Symbol, Ubyte, Uint, Ulong, Ushort, encode, read
+from mqlight.amqp.codec import Array, CodecError, Described, Symbol, Ubyte, Uint, Ulong, Ushort, encode, read
 from mqlight.wire.message import Message
 from mqlight.wire.message import encode as encode_message
 

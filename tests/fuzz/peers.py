@@ -10,17 +10,17 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from amqp.pair import End, pump
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome, Peer, Terminus
 from mqlight.outgoing import Outgoing
 from mqlight.server.broker import Broker
 from mqlight.server.connection import ClientConnection
 from mqlight.server.limits import Limits
 from mqlight.session import Session
 from mqlight.subscription import Subscription
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
 from mqlight.wire.message import Message, encode
-from mqlight.wire.terms import Condition, Handle, Outcome, Peer, Terminus
-from wire.pair import End, pump
 
 MOST_OUT = 4_000_000
 """Bytes: the most that a few thousand bytes of input may make an end say."""
@@ -82,13 +82,13 @@ class Host:
                 settled = self.random.random() < 0.3
                 if not settled:
                     self.waiting.add(token)
-                self.engine.send(link, bytes(self.random.choice((0, 1, 100, 3000))), token, settled)
+                link.send(bytes(self.random.choice((0, 1, 100, 3000))), token, settled)
 
     def settle(self) -> None:
         if self.held:
             link, handle = self.held.pop(self.random.randrange(len(self.held)))
             condition = DENIED if self.random.random() < 0.3 else None
-            self.engine.settle(link, handle, self.random.choice(list(Outcome)), condition)
+            link.settle(handle, self.random.choice(list(Outcome)), condition)
 
     def on_open(self, peer: Peer) -> None:
         assert not self.over and isinstance(peer.container_id, str) and isinstance(peer.properties, dict)
@@ -120,6 +120,9 @@ class Host:
         assert len(data) <= 2000
         if not settled:
             self.held.append((link, handle))
+
+    def on_received(self, link: Link, token: Any) -> None:
+        """Nothing."""
 
     def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
         assert not self.over and link not in self.gone
@@ -165,11 +168,11 @@ class Honest(End):
     def is_served(self) -> None:
         """A message to oneself goes through."""
         before = len(self.messages)
-        self.engine.send(self.sender, HELLO, "token")
+        self.sender.send(HELLO, "token")
         pump(self, Door(self.connection))
         assert len(self.messages) > before and self.outcomes[-1] == ("token", Outcome.ACCEPTED)
         for link, handle, *_ in self.all("message"):
-            self.engine.settle(link, handle, Outcome.ACCEPTED)
+            link.settle(handle, Outcome.ACCEPTED)
         self.listener.flow(10 - self.listener.credit)
         self.heard.clear()
         pump(self, Door(self.connection))

@@ -21,12 +21,12 @@ from macaque.envelope import (
     encode_fault,
     encode_reply,
 )
+from mqlight.amqp import codec
+from mqlight.amqp.codec import CodecError
+from mqlight.amqp.usual import text_body
 from mqlight.server.sasl import MOST, Sasl
-from mqlight.wire import codec
-from mqlight.wire.codec import CodecError
 from mqlight.wire.message import Admitted, MessageError, admit, decode, encode, header
 from mqlight.wire.topics import PatternMap, TopicError, matches, validate_pattern, validate_topic
-from mqlight.wire.usual import text_body
 
 __all__ = ["TARGETS", "cut"]
 

@@ -65,3 +65,13 @@ def test_an_answer_that_is_too_large_by_itself_drives_no_other_out(answers: Answ
     run(answers, "b", 101, 0.0)
     assert answers.begin("a", "again", 0.0) == "a"
     assert answers.begin("b", "again", 0.0) is Turn.RUN
+
+
+def test_a_request_that_waits_no_more_is_not_told(answers: Answers[str, str]) -> None:
+    answers.begin("a", "first", 0.0)
+    for waiter in "second", "third":
+        answers.begin("a", waiter, 0.0)
+    answers.leave("a", "second")
+    answers.leave("a", "never")
+    answers.leave("b", "second")
+    assert answers.end("a", "answer", 6, 1.0) == ["third"]

@@ -18,6 +18,7 @@ from certificates import Certificates
 from macaque.dead import DeadLetters
 from macaque.finding import LIMITS
 from macaque.probe import Probe
+from mqlight.amqp import COMPILED
 from mqlight.service import Service
 from mqlight.wire.addressing import DIALECTS
 from processes import ROOT, Server, start_server
@@ -111,7 +112,8 @@ def free_port() -> Iterator[int]:
 def test_a_broker_that_is_well_has_a_line_for_each_step(server: Server) -> None:
     done = run(MACAQUE_BROKER=server.url)
     assert (done.returncode, done.stderr) == (0, "")
-    url, *lines, end = done.stdout.splitlines()
+    url, *lines, engine, end = done.stdout.splitlines()
+    assert engine == f"This program's AMQP engine is {'compiled' if COMPILED else 'plain Python'}."
     assert [re.split(r"  +", line)[1] for line in lines] == STEPS
     assert all(line.startswith("ok ") for line in lines)
     assert (url, end) == (server.url, "macaque can work with this broker.")

@@ -20,7 +20,7 @@ from macaque.envelope import (
     encode_reply,
     encode_request,
 )
-from mqlight.wire.codec import Symbol
+from mqlight.amqp.codec import Symbol
 from mqlight.wire.message import Message, decode, encode
 
 JSON = st.recursive(
@@ -144,7 +144,12 @@ def test_the_reply_to_a_bare_request_is_the_bare_data_with_its_correlation_id(co
 def test_an_error_for_a_bare_request_says_so_in_its_application_properties() -> None:
     asked = decode_request(encode(Message(body="{}", reply_to="answers", message_id="m-1")))
     message = decode(encode_fault(asked, Fault(404, "no such task", details=[7])))
-    assert message.properties == {"error-code": 404, "error-message": "no such task"}
+    assert message.properties == {
+        "error-code": 404,
+        "error-message": "no such task",
+        "error_code": 404,
+        "error_message": "no such task",
+    }
     assert json.loads(message.body) == {"code": 404, "message": "no such task", "details": [7]}
     assert message.correlation_id == "m-1"
 

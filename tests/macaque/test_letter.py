@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from macaque.envelope import BadRequest, decode_request, encode_notice, encode_request
-from macaque.letter import Letter, decode_letter, encode_letter, request_topic, revive
+from macaque.letter import Letter, counted, decode_letter, encode_letter, request_topic, revive
 from mqlight.wire.message import Message, decode, delivery_count, encode
 
 REQUEST = encode_request("u-1", "tasks/7", {"n": 1}, "response/me", now=1000.0, timeout=5.0)
@@ -91,3 +91,7 @@ def test_the_topic_of_a_request_is_where_it_was_sent_to() -> None:
     assert request_topic(REQUEST, "tasks/+") == "tasks/7"
     assert request_topic(encode(Message(body="x")), "tasks/+") == "tasks/+"
     assert request_topic(b"", "tasks/+") == "tasks/+"
+
+
+def test_one_attempt_is_singular() -> None:
+    assert [counted(number, "attempt") for number in (0, 1, 2)] == ["0 attempts", "1 attempt", "2 attempts"]

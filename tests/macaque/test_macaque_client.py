@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import re
@@ -347,6 +348,8 @@ def test_a_client_connects_when_it_is_told_to(shared_server: Server) -> None:
         (("", 1), ValueError, "empty"),
         (("t", object()), TypeError, "cannot be sent as JSON"),
         (("t", 1, "print"), TypeError, "'print' is not a function"),
+        (("t", 1, asyncio.sleep), TypeError, "is async, so a call of it runs nothing"),
+        (("t", 1, (lambda data: (yield))), TypeError, "is a generator, so a call of it runs nothing"),
         (("t", 1, None, 0), ValueError, "The timeout 0 is not between"),
         (("t", 1, None, float("nan")), ValueError, "nan"),
         (("t", 1, None, "5"), TypeError, "'5' is not a number"),
@@ -357,6 +360,13 @@ def test_a_call_that_cannot_work_is_refused_at_once(
 ) -> None:
     with pytest.raises(kind, match=said):
         client.call(*arguments)
+
+
+def test_a_done_callback_that_would_run_nothing_is_refused(client: macaque.Client) -> None:
+    call = client.call("t", 1)
+    for function, said in (None, "None is not a function"), (asyncio.sleep, "is async"):
+        with pytest.raises(TypeError, match=said):
+            call.add_done_callback(function)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("arguments", [{"timeout": -1}, {"cid": "a b"}, {"broker": "what"}, {"broker": 7}])

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from macaque.pending import TICKS, Pending
+from macaque.pending import TICKS, Added, Pending
 
 
 class Waiting(NamedTuple):
@@ -22,7 +22,7 @@ def pending(maximum: int = 100) -> Pending[Waiting]:
 def test_a_call_is_taken_once() -> None:
     calls = pending()
     call = Waiting("a", 1.0)
-    assert calls.add(call)
+    assert calls.add(call) is Added.YES
     assert calls.pop("a") is call
     assert calls.pop("a") is None
     assert len(calls) == 0
@@ -34,13 +34,13 @@ def test_a_uuid_that_was_never_added_is_nobodys() -> None:
 
 def test_calls_over_the_maximum_are_not_kept() -> None:
     calls = pending(maximum=2)
-    assert calls.add(Waiting("a", 1.0))
-    assert calls.add(Waiting("b", 1.0))
+    assert calls.add(Waiting("a", 1.0)) is Added.YES
+    assert calls.add(Waiting("b", 1.0)) is Added.YES
     assert calls.full
-    assert not calls.add(Waiting("c", 1.0))
+    assert calls.add(Waiting("c", 1.0)) is Added.FULL
     assert calls.pop("c") is None
     calls.pop("a")
-    assert calls.add(Waiting("c", 1.0))
+    assert calls.add(Waiting("c", 1.0)) is Added.YES
 
 
 def test_calls_expire_after_their_deadline_and_not_before() -> None:
@@ -102,7 +102,7 @@ class AgainstADict(RuleBasedStateMachine):
     def add(self, seconds: float) -> None:
         call = Waiting(str(self.number), self.now + seconds)
         self.number += 1
-        assert self.calls.add(call) == (len(self.model) < 8)
+        assert (self.calls.add(call) is Added.YES) == (len(self.model) < 8)
         if len(self.model) < 8:
             self.model[call.uuid] = call
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -97,6 +98,68 @@ def test_an_async_function_is_refused() -> None:
         Registry().add("words", None, 5, later)
 
 
+async def later(data: Any) -> Any: ...
+
+
+async def many_later(data: Any) -> Any:
+    yield data
+
+
+def many(data: Any) -> Any:
+    yield data
+
+
+class Handler:
+    async def __call__(self, data: Any) -> Any: ...
+    async def later(self, data: Any) -> Any: ...
+    def many(self, data: Any) -> Any:
+        yield data
+
+    @staticmethod
+    async def static(data: Any) -> Any: ...
+    @classmethod
+    async def of_class(cls, data: Any) -> Any: ...
+
+
+class Many:
+    def __call__(self, data: Any) -> Any:
+        yield data
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (later, "is async"),
+        (many_later, "is async"),
+        (many, "is a generator"),
+        (Handler(), "is async"),
+        (Handler().later, "is async"),
+        (Handler().many, "is a generator"),
+        (Handler.static, "is async"),
+        (Handler.of_class, "is async"),
+        (Many(), "is a generator"),
+        (functools.partial(later), "is async"),
+        (functools.partial(many), "is a generator"),
+        (functools.partial(Handler()), "is async"),
+        (functools.partial(functools.partial(Handler().many)), "is a generator"),
+        (functools.lru_cache(later), "is async"),
+    ],
+)
+def test_what_would_return_work_that_is_not_done_is_refused(function: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        Registry().add("words", None, 5, function)
+
+
+class Plain:
+    def __call__(self, data: Any) -> Any:
+        return data
+
+
+@pytest.mark.parametrize("function", [Plain(), functools.partial(Plain()), functools.lru_cache(len), Plain().__call__])
+def test_objects_and_partials_of_plain_functions_are_functions(function: Any) -> None:
+    assert Registry().add("words", None, 5, function).function is function
+
+
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError, match="not a function"):
         Registry().add("words", None, 5, "echo")  # type: ignore[arg-type]
@@ -117,6 +180,9 @@ def test_anything_that_can_be_called_with_one_argument_is_a_function(function: A
         ({"ttl": 1.5}, TypeError, "ttl 1.5 is not an int"),
         ({"idempotent_for": 0}, ValueError, "idempotent_for=0 is not between"),
         ({"idempotent_for": "60"}, TypeError, "idempotent_for='60' is not a number"),
+        ({"timeout": 0}, ValueError, "timeout=0 is not between"),
+        ({"timeout": float("nan")}, ValueError, "timeout=nan is not between"),
+        ({"timeout": True}, TypeError, "timeout=True is not a number"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], kind: type[Exception], said: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ import macaque
 from macaque.dead import DeadLetters
 from macaque.letter import Letter
 from mqlight.connection import Connection
+from mqlight.delivery import Delivery
 from mqlight.service import Service
+from mqlight.wire.attempts import Marks
 from mqlight.wire.message import Message, encode
 from processes import Server, Spawn, start_server, wait_until
 
@@ -47,6 +51,51 @@ def dead_letter(url: str) -> Letter:
 
 # Requests that nobody survives
 
+COUNTING = """
+import macaque, os, sys
+app = macaque.Server()
+@app.service("deadly", share_id="w", max_deliveries=int(sys.argv[2]))
+def deadly(data):
+    with open(sys.argv[1], "a") as file:
+        file.write("run\\n")
+    os.kill(os.getpid(), 9)
+app.run(debug=True)
+"""
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_request_that_kills_its_workers_runs_exactly_as_often_as_it_may(
+    server: Server, spawn: Spawn, client: macaque.Client, tmp_path: Path, most: int
+) -> None:
+    log = tmp_path / "runs"
+    env = {"MACAQUE_BROKER": server.url}
+    for _ in range(most + 1):
+        spawn(["-c", COUNTING, str(log), str(most)], ready="serves deadly", env=env)
+    with pytest.raises(macaque.RemoteError, match="failed [13] delivery attempts? at"):
+        client.call("deadly", "die").result()
+    assert log.read_text().split() == ["run"] * most
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_request_whose_connections_are_cut_before_it_begins_is_never_a_dead_letter(
+    app: macaque.Server, server: Server, client: macaque.Client, most: int
+) -> None:
+    marks = Marks.EVERY if most == 1 else Marks.REDELIVERED
+    call = None
+    for _ in range(4):
+        got: queue.Queue[Delivery] = queue.Queue()
+        victim = Connection(Service.of(server.url), "victim")
+        victim.start()
+        victim.wait_started(10.0)
+        victim.subscribe("work", "w", ttl=60, credit=1, marks=marks, on_delivery=got.put)
+        call = call or client.call("work", 1)
+        got.get(timeout=10.0)
+        victim._channel.abort()  # type: ignore[union-attr]
+        victim.abandon() if hasattr(victim, "abandon") else victim.stop()
+    app.service("work", share_id="w", max_deliveries=most)(lambda data: data + 1)
+    with app:
+        assert call is not None and call.result() == 2
+
 DEADLY = """
 import macaque, os
 app = macaque.Server()
@@ -65,7 +114,7 @@ def test_a_request_that_kills_its_workers_is_a_dead_letter_and_its_caller_is_tol
     env = {"MACAQUE_BROKER": server.url}
     first, second, last = (spawn(["-c", DEADLY], ready="serves deadly", env=env) for _ in range(3))
     call = client.call("deadly", "die")
-    with pytest.raises(macaque.RemoteError, match="deadly 2 times in vain") as raised:
+    with pytest.raises(macaque.RemoteError, match="failed 2 delivery attempts at deadly") as raised:
         call.result()
     assert (raised.value.code, raised.value.details) == ("undeliverable", {"count": 2})
     assert [worker.returncode for worker in (first, second, last)].count(None) == 1
@@ -79,32 +128,44 @@ def test_a_request_that_kills_its_workers_is_a_dead_letter_and_its_caller_is_tol
 
 def test_a_request_that_comes_again_below_the_limit_is_run(app: macaque.Server, server: Server) -> None:
     seen: list[Any] = []
-    app.service("work", max_deliveries=3)(seen.append)
+    app.service("work", share_id="w", max_deliveries=3)(seen.append)
+    app.service("works", share_id="w", max_deliveries=3)(seen.append)
+    redeliver(server.url, "work", {"uuid": "u", "data": "twice tried"}, 2)
+    redeliver(server.url, "works", {"uuid": "u", "data": "often tried"}, 3)
     with app:
-        redeliver(server.url, "work", {"uuid": "u", "data": "twice tried"}, 2)
         wait_until(lambda: seen)
-        redeliver(server.url, "work", {"uuid": "u", "data": "often tried"}, 3)
         assert dead_letter(server.url).data == "often tried"
     assert seen == ["twice tried"]
 
 
 def redeliver(url: str, topic: str, body: object, count: int) -> None:
-    """Send a request that was tried `count` times already."""
+    """Send a request to the share `w` of a topic, and give it back as tried `count` times."""
+    got: queue.Queue[Delivery] = queue.Queue()
     connection = Connection(Service.of(url), "plain")
     connection.start()
     connection.wait_started(10.0)
-    connection.publish(topic, encode(Message(body=json.dumps(body), to=topic, delivery_count=count)))
+    connection.subscribe(topic, "w", ttl=60, credit=1, on_delivery=got.put)
+    send(connection, topic, body)
+    for number in range(count):
+        delivery = got.get(timeout=10.0)
+        if number == count - 1:
+            connection.pause()
+        delivery.fail()
     connection.stop()
+
+
+def send(connection: Connection, topic: str, body: object) -> None:
+    connection.publish(topic, encode(Message(body=json.dumps(body), to=topic)))
 
 
 def test_the_dead_letters_outlive_all_servers_and_make_no_other_topic_look_served(
     app: macaque.Server, server: Server, client: macaque.Client
 ) -> None:
-    app.service("work")(lambda data: data)
+    app.service("work", share_id="w", ttl=0)(lambda data: data)
+    redeliver(server.url, "work", {"uuid": "u", "data": 1}, 9)
     with app:
         with pytest.raises(macaque.NoResponders):
             client.call("nobody", 1).result()
-        redeliver(server.url, "work", {"uuid": "u", "data": 1}, 99)
         wait_until(lambda: letters(server.url))
     for topic in "work", "nobody", "macaque":
         with pytest.raises(macaque.NoResponders):
@@ -118,8 +179,8 @@ def test_what_the_broker_does_not_keep_as_a_dead_letter_stays_a_request(caplog: 
     try:
         app = macaque.Server(broker=server.url)
         app.service("work", share_id="w")(lambda data: seen.append(len(data)))
+        redeliver(server.url, "work", {"uuid": "u", "data": "x" * 2000}, 5)
         with app:
-            redeliver(server.url, "work", {"uuid": "u", "data": "x" * 2000}, 5)
             wait_until(lambda: [record for record in caplog.records if "was not kept" in record.getMessage()])
             assert letters(server.url) == []
         heir = macaque.Server(broker=server.url)
@@ -254,8 +315,8 @@ def test_what_waits_for_its_next_attempt_goes_to_another_server_when_this_one_le
     first, second = (macaque.Server(broker=server.url) for _ in range(2))
     first.service("news", share_id="w", max_deliveries=100)(fail)
     second.service("news", share_id="w", max_deliveries=100)(lambda data: seen.set())
-    with first:
-        redeliver(server.url, "news", {"uuid": "u", "data": 1}, 50)  # the next attempt would be in half a minute
+    redeliver(server.url, "news", {"uuid": "u", "data": 1}, 50)
+    with first:  # the next attempt would be in half a minute
         assert failed.wait(10.0)
         second.connect()
     assert seen.wait(10.0)
@@ -324,7 +385,11 @@ def test_a_request_that_the_broker_delivers_again_is_not_run_again(
     again = macaque.Client(broker=server.url, cid="again", timeout=10.0)
     with again:
         again.connect()
-        redeliver(server.url, "pay", {"uuid": "pay-1", "data": 1, "replyTo": "response/again"}, 1)
+        connection = Connection(Service.of(server.url), "plain")
+        connection.start()
+        connection.wait_started(10.0)
+        send(connection, "pay", {"uuid": "pay-1", "data": 1, "replyTo": "response/again"})
+        connection.stop()
         assert client.call("pay", 1, uuid="pay-2").result() == {"run": 2}
     assert counted.runs == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 
@@ -32,7 +33,7 @@ def test_a_client_id_of_the_allowed_characters_is_taken(value):
         ("a:b", "Client Identifier a:b contains invalid char: :"),
         ("naïve", "Client Identifier naïve contains invalid char: ï"),
         ("a-b", "Client Identifier a-b contains invalid char: -"),
-        ("a\n", "Client Identifier a\n contains invalid char: \n"),
+        ("a\n", "Client Identifier a\\n contains invalid char: \\n"),
         ("x" * 257, f"Client Identifier {'x' * 257} is longer than the maximum ID length of 256"),
         ("", "Client Identifier is empty, it must have 1 to 256 characters"),
     ],
@@ -223,6 +224,10 @@ def optional(one, other, third=None):
     pass
 
 
+def needing(one, *others, more):
+    pass
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -233,6 +238,7 @@ def optional(one, other, third=None):
         Listener(),
         functools.partial(optional, None),
         lambda one, other: None,
+        lambda one, *others, more=None: None,
         max,  # written in C: Python does not know what it takes
         type,
     ],
@@ -247,6 +253,9 @@ def test_no_function_is_taken_as_none():
 
 def test_what_is_no_function_is_refused():
     assert refusal(arguments.callback, "on_sent", "x", 5) == (TypeError, "on_sent must be a function")
+    for function, kind in (asyncio.sleep, "async"), ((lambda message: (yield)), "a generator"):
+        said = f"on_sent is {kind}, so a call of it runs nothing; write a plain function"
+        assert refusal(arguments.callback, "on_sent", function, 1) == (TypeError, said)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +265,16 @@ def test_what_is_no_function_is_refused():
         (optional, "optional(['one', 'other', 'third'])"),
         (Listener().on_two, "on_two(['one', 'two'])"),
         (Listener(), "Listener(['one', 'two'])"),
+        (needing, "needing(['one', 'others', 'more'])"),
     ],
 )
 def test_a_function_with_another_number_of_arguments_is_refused(function, shown):
     message = f"on_sent parameter is {shown} this must be a function with 5 arguments"
     assert refusal(arguments.callback, "on_sent", function, 5) == (TypeError, message)
+
+
+@pytest.mark.parametrize("check", [arguments.topic, arguments.topic_pattern, arguments.share])
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x9b"])
+def test_a_control_character_in_a_name_is_refused_by_name(check, character):
+    _, message = refusal(check, f"a{character}b")
+    assert message.endswith(f"has the control character U+00{ord(character):02X} at 1; take it out")

@@ -11,6 +11,9 @@ import pytest
 
 import mqlight
 from mqlight import Client
+from mqlight.connection import Connection
+from mqlight.service import Service
+from mqlight.wire.message import delivery_count
 from processes import start_server, wait_until
 
 WAIT = 10.0
@@ -358,6 +361,50 @@ def test_a_message_whose_function_failed_comes_again_and_the_client_goes_on(clie
     (record,) = [each for each in caplog.records if each.name == "mqlight.inbox"]
     assert record.getMessage() == "on_message for t failed"
     assert record.exc_info is not None
+
+
+class Stop(BaseException):
+    """Such as gevent.Timeout: no Exception, and no request to end the process."""
+
+
+@pytest.mark.parametrize("error", [RuntimeError, Stop])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_on_message_that_raises_counts_as_a_delivery_attempt(client, server, error, by_hand):
+    one, seen = client(), Told()
+
+    def on_message(kind, data, delivery):
+        seen(data)
+        raise error("cannot do that")
+
+    subscribed = Told()
+    one.subscribe("t", "s", {"qos": 1, "auto_confirm": not by_hand, "ttl": 60000}, subscribed, on_message)
+    subscribed.next()
+    send(one, "t", "bad")
+    assert seen.take(2) == [("bad",), ("bad",)]
+    stop(one)
+    counts = queue.Queue()
+    connection = Connection(Service.of(server.url), "next")
+    connection.start()
+    connection.subscribe("t", "s", ttl=60, on_delivery=lambda delivery: counts.put(delivery_count(delivery.message)))
+    assert counts.get(timeout=WAIT) == 2
+    connection.stop()
+
+
+def test_a_message_that_is_confirmed_in_a_function_that_raises_then_does_not_come_again(client):
+    one, seen = client(), Told()
+
+    def on_message(kind, data, delivery):
+        seen(data)
+        if data == "bad":
+            delivery["message"]["confirm_delivery"]()
+            raise RuntimeError("after the work is done")
+        delivery["message"]["confirm_delivery"]()
+
+    subscribed = Told()
+    one.subscribe("t", None, {"qos": 1, "auto_confirm": False, "credit": 1}, subscribed, on_message)
+    subscribed.next()
+    send(one, "t", "bad", "good")
+    assert seen.take(2) == [("bad",), ("good",)]
 
 
 def test_a_subscription_with_a_time_to_live_collects_while_its_client_is_gone(client):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from amqp.pair import End
+from mqlight.amqp.types import Outcome
 from mqlight.connection import Connection, State
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SecurityError
@@ -17,9 +19,7 @@ from mqlight.payload import pack
 from mqlight.server.sasl import Sasl
 from mqlight.service import Service
 from mqlight.wire.message import Message, delivery_count, encode
-from mqlight.wire.terms import Outcome
 from processes import Server, wait_until
-from wire.pair import End
 
 
 @contextmanager
@@ -104,25 +104,46 @@ def test_a_server_that_greets_and_hangs_up_is_not_tried_without_pause() -> None:
     assert len(tried) < 20  # with pauses as after a success it would be 40
 
 
-def test_a_fault_in_what_is_called_for_a_message_ends_the_connection_and_not_the_client(
-    server: Server, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("in_lane", [False, True])
+def test_a_fault_in_what_is_called_for_a_message_fails_the_delivery_and_not_the_connection(
+    server: Server, caplog: pytest.LogCaptureFixture, in_lane: bool
 ) -> None:
     connection = Connection(Service.of(server.url), "c")
-    got: list[bytes] = []
+    got: list[int] = []
 
     def on_delivery(delivery: Delivery) -> None:
-        got.append(delivery.message)
+        got.append(delivery_count(delivery.message))
         if len(got) == 1:
             raise RuntimeError("a bug")
         delivery.accept()
 
-    connection.subscribe("t", "share", ttl=60, on_delivery=on_delivery)
+    lane = connection.lane(1) if in_lane else None
+    connection.subscribe("t", "share", ttl=60, credit=1, lane=lane, on_delivery=on_delivery)
     connection.start()
     connection.wait_started(10)
     connection.publish("t", pack("t", "message", None))
-    wait_until(lambda: len(got) >= 2)
+    wait_until(lambda: len(got) == 2)
     connection.stop()
-    assert "made no sense" in caplog.text and "a bug" in caplog.text
+    assert got == [0, 1]
+    assert "a bug" in caplog.text and "lost" not in caplog.text
+
+
+def test_a_fault_in_what_is_told_of_an_outcome_costs_no_other_message_its_outcome(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(Service.of(server.url), "c")
+    told: list[Outcome] = []
+
+    def fail(outcome: Outcome, condition: object) -> None:
+        raise RuntimeError("a bug")
+
+    connection.start()
+    connection.wait_started(10)
+    connection.publish("t", pack("t", "message", None), on_outcome=fail)
+    connection.publish("t", pack("t", "message", None), on_outcome=lambda outcome, condition: told.append(outcome))
+    wait_until(lambda: told == [Outcome.ACCEPTED])
+    connection.stop()
+    assert "a bug" in caplog.text and "lost" not in caplog.text
 
 
 def test_the_next_url_of_a_list_is_taken_when_the_first_does_not_answer(server: object) -> None:

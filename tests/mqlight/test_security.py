@@ -47,7 +47,12 @@ def test_options_that_are_no_dict_are_a_type_error():
 
 
 def test_options_that_cannot_be_are_refused_in_the_words_of_mq_light(pem):
-    assert refusal({"colour": 1}) == "colour is not a valid name for the security options."
+    assert refusal({"colour": 1}).startswith("colour is not a valid name for the security options. There are ")
+    misspelt = "pasword is not a valid name for the security options. Did you mean password?"
+    assert refusal({"user": "me", "pasword": "x"}) == misspelt
+    assert refusal({"user": "me", "password": "a\0b"}) == "password has the control character U+0000; take it out"
+    half = refusal({"user": "me", "password": "caf\udce9"})
+    assert half == "password holds half of a surrogate pair; give it as UTF-8"
     together = "Both user and password properties must be specified together"
     assert refusal({"user": "me"}) == together
     assert refusal({"password": "x"}) == together

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pytest
 
@@ -65,7 +66,7 @@ def lookup():
         ("amqp://user:pass@host", Endpoint("amqp", "host", 5672, "user", "pass")),
         ("amqp://us%40er:p%3A%2Fw@host", Endpoint("amqp", "host", 5672, "us@er", "p:/w")),
         ("amqp://user:@host", Endpoint("amqp", "host", 5672, "user", "")),
-        ("amqp://host?vhost=a%2Fb&x=", Endpoint("amqp", "host", 5672, options={"vhost": "a/b", "x": ""})),
+        ("amqp://host?vhost=a%2Fb&queues=", Endpoint("amqp", "host", 5672, options={"vhost": "a/b", "queues": ""})),
     ],
 )
 def test_a_url_names_an_endpoint(url, endpoint):
@@ -73,12 +74,40 @@ def test_a_url_names_an_endpoint(url, endpoint):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["amqp://", "amqp:host", "host", "", "amqp://host:x", "amqp://host:0", "amqp://host:70000", "amqp://host/path",
-     "amqp://ho st", "amqp://host\n", "amqp://host#x", "amqp://host?x", "amqp://[::1"],
-)  # fmt: skip
-def test_what_is_no_url_is_refused_by_name(url):
-    assert refusal(Service.of, url) == f"Service {url} is not a valid URL"
+    ("url", "shown", "why"),
+    [
+        ("amqp://", "amqp://", "it names no host"),
+        ("amqp:host", "amqp:host", "it begins with no scheme"),
+        ("host", "host", "it begins with no scheme"),
+        ("", "", "it begins with no scheme"),
+        ("amqp://host ", "amqp://host ", "it begins or ends with white space; take that out"),
+        ("amqp://u:secret@host\n", "amqp://host\\n", "it begins or ends with white space; take that out"),
+        ("amqp://host:x", "amqp://host:***", "its port is not a number from 1 to 65535"),
+        ("amqp://host:0", "amqp://host:0", "its port is not a number from 1 to 65535"),
+        ("amqp://host:70000", "amqp://host:***", "its port is not a number from 1 to 65535"),
+        ("amqp://host/path", "amqp://host/path", "it has a path; write the virtual host of RabbitMQ as ?vhost=NAME"),
+        ("amqp://ho st", "amqp://ho st", "it has a space"),
+        ("amqp://host#x", "amqp://host#x", "it has a '#'; write it as %23"),
+        ("amqp://host?x", "amqp://host?x", "an option in it is not written name=value"),
+        ("amqp://[::1", "amqp://[:***", "an IPv6 address stands in brackets"),
+        ("amqp://a,b", "amqp://a,b", "in a list each URL has its own scheme"),
+    ],
+)
+def test_what_is_no_url_is_refused_with_the_reason(url, shown, why):
+    message = refusal(Service.of, url)
+    assert message.startswith(f"Service {shown} is not a valid URL: ") and why in message
+
+
+def test_a_misspelt_option_of_a_url_names_the_nearest_one():
+    message = refusal(Service.of, "amqp://host?hartbeat=5")
+    assert message.endswith("URL amqp://host?hartbeat=***; did you mean heartbeat?")
+    assert "did you mean vhost?" in refusal(Service.of, "amqp://host?VHost=x")
+    assert "there are dialect, heartbeat, queues, vhost" in refusal(Service.of, "amqp://host?zzz=x")
+
+
+def test_several_urls_in_one_text_have_commas_between_them():
+    assert [each.host for each in urls("amqp://a, amqps://b:1,")] == ["a", "b"]
+    assert urls("amqp://fish:se,cret@a,amqp://b")[0] == Endpoint("amqp", "a", 5672, "fish", "se,cret")
 
 
 def test_other_schemes_and_types_are_refused():
@@ -98,12 +127,26 @@ def test_a_user_and_a_password_in_a_url_come_together(url):
 @pytest.mark.parametrize("url", ["amqp://user:sec/ret@host", "amqp://user:secret@host/p", "user:secret@host"])
 def test_a_refusal_does_not_give_the_password_away(url):
     message = refusal(Service.of, url)
-    assert message.endswith("is not a valid URL")
+    assert "is not a valid URL: " in message
     assert "sec" not in message
 
 
+@pytest.mark.parametrize("character", "#/?[] \x00\t\u202e")
+def test_a_character_that_a_password_cannot_have_is_named_with_its_percent_code(character):
+    message = refusal(Service.of, f"amqp://fish:pa{character}ss@host:5672")
+    assert "pa" not in message.replace("password", "") and "ss" not in message.replace("password", "")
+    assert message.endswith(f"write it as {quote(character, safe='')}")
+    assert urls(f"amqp://fish:pa{quote('#/?[] ', safe='')}ss@host")[0].password == "pa#/?[] ss"
+
+
+def test_a_percent_sign_that_begins_no_code_and_a_code_for_a_control_character_are_refused():
+    assert refusal(Service.of, "amqp://fish:100%@host").endswith("the character '%'; write it as %25")
+    assert "password has the control character U+0000" in refusal(Service.of, "amqp://fish:a%00b@host")
+    assert "codes of its user are not UTF-8" in refusal(Service.of, "amqp://f%ff:a@host")
+
+
 def test_the_heartbeat_is_a_part_of_the_address():
-    assert [each.heartbeat for each in urls(["amqp://a?heartbeat=2.5", "amqps://b:1/?x=y&heartbeat=60"])] == [2.5, 60]
+    assert [each.heartbeat for each in urls(["amqp://a?heartbeat=2.5", "amqps://b:1/?vhost=y&heartbeat=9"])] == [2.5, 9]
     assert urls("amqp://a")[0].heartbeat is None
 
 
@@ -288,12 +331,10 @@ def bound(label, *credentials):
         (bound("mqlight-standard", MQLIGHT), (LOOKUP, USER)),
         (bound("messagehub", MESSAGEHUB), (LOOKUP, USER)),
         (bound("mqlight", {"nonTLSConnectionLookupURI": PLAIN_LOOKUP}), (PLAIN_LOOKUP, {})),
-        (bound("messagehub", {"user": "u", "password": "p", "kafka_rest_url": "https://kafka"}), None),
         (bound("user-provided", {"uri": "https://elsewhere"}, MQLIGHT), (LOOKUP, USER)),
         (bound("user-provided", {"uri": "amqps://u:p@host:1"}), ("amqps://u:p@host:1", {})),
         (bound("user-provided", {"url": "amqp://host", "username": "u", "password": "p"}), ("amqp://host", USER)),
-        (bound("user-provided", {"uri": "https://elsewhere"}), None),
-        (bound("rabbitmq", {"uri": "amqp://not-for-us"}), None),
+        (bound("rabbitmq", {"uri": "amqp://host"}), ("amqp://host", {})),
         ({"mqlight_lookup_url": LOOKUP, "mqlight_user": "u", "mqlight_password": "p"}, (LOOKUP, USER)),
         ({"mqlight_lookup_url": LOOKUP}, (LOOKUP, {})),
     ],
@@ -313,8 +354,6 @@ def test_a_bound_service_goes_before_the_lookup_url_of_the_environment():
         ("{", "VCAP_SERVICES is not valid JSON"),
         ("[]", "VCAP_SERVICES is not a JSON object that lists services by label"),
         ('{"mqlight": {}}', "VCAP_SERVICES is not a JSON object that lists services by label"),
-        ('{"mqlight": ["x"]}', "The service mqlight in VCAP_SERVICES has no connectionLookupURI"),
-        (bound("mqlight", {})["VCAP_SERVICES"], "The service my-mqlight in VCAP_SERVICES has no connectionLookupURI"),
     ],
 )
 def test_a_broken_environment_is_said_in_a_sentence(text, words):
@@ -343,3 +382,15 @@ def test_a_mistake_in_the_environment_is_an_error_of_ours():
         resolve(None, None, {"MACAQUE_BROKER": "nonsense"})
     with pytest.raises(InvalidArgumentError, match="must be specified together"):
         resolve(None, None, bound("mqlight", {**MQLIGHT, "password": None}))
+
+
+def test_a_misspelt_variable_names_the_right_one_and_variables_of_kubernetes_do_not_count():
+    assert "did you mean MACAQUE_BROKER?" in refusal(resolve, None, None, {"MACAQUE_BORKER": "amqp://x"})
+    others = {"MACAQUE_BROKER_PORT": "tcp://10.0.0.1:5672", "MACAQUE_BROKER_SERVICE_HOST": "h", "MACAQUE_WORKER": "1"}
+    assert hosts(None, others) == (["127.0.0.1"], None)
+    assert hosts(None, {"MACAQUE_BROKER": "amqp://x", "MACAQUE_BORKER": "amqp://y"}) == (["x"], None)
+
+
+def test_a_comma_in_the_password_of_the_environment_stays_in_the_password():
+    service, _ = resolve(None, None, {"MACAQUE_BROKER": "amqp://fish:secret,word@host"})
+    assert service.urls() == [Endpoint("amqp", "host", 5672, "fish", "secret,word")]

@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
+from amqp.pair import End, pump
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome, Terminus
 from mqlight.backoff import Backoff
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, error_of
 from mqlight.outgoing import Outgoing
-from mqlight.session import Session
+from mqlight.session import EXPIRED, Session
 from mqlight.subscription import Subscription
 from mqlight.wire.dialect import ANONYMOUS_RELAY, RELEASE_UNROUTED
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
-from mqlight.wire.terms import Condition, Handle, Outcome, Terminus
-from wire.pair import End, pump
+from mqlight.wire.message import Message, decode, encode
 
 GONE = Condition("amqp:connection:forced", "the client was stopped")
 DENIED = Condition("amqp:not-allowed", "not for you")
@@ -27,13 +28,15 @@ class Application:
     def __init__(self) -> None:
         self.states: list[tuple[bool, MQLightError | None]] = []
         self.rooms = self.lapses = 0
+        self.now = 0.0
         self.outcomes: list[tuple[str, Outcome, Condition | None]] = []
         self.subscribed: list[Exception | None] = []
         self.ended: list[Exception | None] = []
         self.got: list[tuple[Subscription, Link, Handle, bytes, bool]] = []
         self.session = Session(
-            on_state=lambda *state: self.states.append(state), on_room=self.room, on_lapse=self.lapse
-        )
+            on_state=lambda *state: self.states.append(state), on_room=self.room, on_lapse=self.lapse,
+            clock=lambda: self.now,
+        )  # fmt: skip
         self.server: End
         self.engine: Engine
 
@@ -71,7 +74,7 @@ class Application:
     def answer(self, outcome: Outcome = Outcome.ACCEPTED, condition: Condition | None = None) -> None:
         """The server settles every message that it holds."""
         for link, handle, *_ in self.server.all("message"):
-            self.server.engine.settle(link, handle, outcome, condition)
+            link.settle(handle, outcome, condition)
         self.pump()
 
     def subscribe(self, pattern: str = "t", share: str | None = None, **options: Any) -> Subscription:
@@ -98,7 +101,7 @@ class Application:
         """The server sends on a link that the client receives on."""
         link = self.links(receiving=True)[place]
         for body in bodies:
-            self.server.engine.send(link, body.encode(), body, settled)
+            link.send(body.encode(), body, settled)
         self.pump()
 
     @property
@@ -162,6 +165,28 @@ def test_what_is_sent_without_credit_waits_for_it(app: Application) -> None:
     app.links(receiving=False)[0].flow(1)
     app.pump()
     assert app.server.messages == [b"a", b"b", b"c"] and app.counts == (4, 1)
+
+
+def test_the_time_to_live_of_a_message_goes_by_while_it_waits(app: Application) -> None:
+    def send(ttl: int) -> None:
+        message = encode(Message(body="x", to="t", ttl=ttl))
+        app.session.send(Outgoing("t", message, False, False, lambda *told: app.outcomes.append(("x", *told))))
+
+    for ttl in 1000, 60_000:
+        send(ttl)
+    app.now = 2.5
+    app.connect()
+    send(1000)
+    app.pump()
+    ((_, outcome, condition),) = app.outcomes
+    assert outcome is Outcome.RELEASED and condition is not None and condition.name == EXPIRED
+    assert [decode(bytes(data)).ttl for _, _, data, *_ in app.server.all("message")] == [57_500, 1000]
+    app.disconnect()
+    app.now = 10.0
+    app.connect()
+    assert [decode(bytes(data)).ttl for _, _, data, *_ in app.server.all("message")] == [50_000]
+    assert [outcome for _, outcome, _ in app.outcomes] == [Outcome.RELEASED] * 2
+    assert app.session.outstanding == 1 and app.session.waiting == 0
 
 
 def test_room_is_told_when_what_waited_has_gone_out_and_when_it_is_settled(app: Application) -> None:
@@ -263,7 +288,7 @@ def test_what_was_not_settled_is_sent_again_in_its_order_and_before_what_came_la
         app.send(body)
     app.pump()
     link, handle, *_ = app.server.all("message")[1]
-    app.server.engine.settle(link, handle, Outcome.ACCEPTED)
+    link.settle(handle, Outcome.ACCEPTED)
     app.pump()
     app.disconnect()
     app.send("f")
@@ -392,7 +417,7 @@ def test_a_session_that_the_server_ends_is_begun_again(app: Application) -> None
     app.send("a")
     app.pump()
     app.server.heard.clear()
-    app.server.engine._connection.session_head(0).close()
+    app.server.engine.links()[0].session.end(None)
     app.pump()
     assert app.server.messages == [b"a"]
     assert app.links(receiving=True)[0].credit == 8

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from amqp.pair import End, pump
+from mqlight.amqp.engine import Engine
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, SecurityError
 from mqlight.outgoing import Outgoing
 from mqlight.session import ANSWER_TIMEOUT, Session
 from mqlight.subscription import Subscription
-from mqlight.wire.engine import Engine
-from mqlight.wire.link import Link
 from mqlight.wire.message import Message, decode, encode
-from mqlight.wire.terms import Condition, Handle, Outcome
-from wire.pair import End, pump
 
 Answer = tuple[int, Any]
 GRANTED: dict[str, Answer] = {
@@ -55,7 +55,7 @@ class RabbitMq(End):
             reply = Message(body=body, subject=str(status), correlation_id=message.message_id)
             answers = next(each for each in self.engine.links() if not each.receiver and _is_ours(each))
             assert answers.credit
-            self.engine.send(answers, encode(reply), settled=True)
+            answers.send(encode(reply), settled=True)
 
 
 def _is_ours(link: Link) -> bool:
@@ -107,7 +107,7 @@ class Application:
     def settle(self, outcome: Outcome, condition: Condition | None = None) -> None:
         """The server answers the oldest message that it holds."""
         link, handle = self.server.held.pop(0)
-        self.server.engine.settle(link, handle, outcome, condition)
+        link.settle(handle, outcome, condition)
         self.pump()
 
 

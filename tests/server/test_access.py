@@ -7,11 +7,12 @@ import pytest
 from mqlight.server.access import (
     FORGIVEN,
     LONGEST_DELAY,
-    MOST_ADDRESSES,
     MOST_AT_ONCE,
+    MOST_FAILURES,
     Failures,
     Visitor,
     is_loopback,
+    network,
     refusal,
     refusal_to_listen,
 )
@@ -81,34 +82,82 @@ def test_a_server_for_everybody_listens_on_this_machine_unless_it_is_meant() -> 
     assert refusal_to_listen("0.0.0.0", users=False, allow_anonymous=True) is None
 
 
+TRUSTED = (network("192.0.2.0/24"), network("2001:db8::/64"))
+
+
+@pytest.mark.parametrize(
+    ("address", "users", "identity", "words"),
+    [
+        ("192.0.2.7", False, ANONYMOUS, None),
+        ("192.0.2.7", False, PLAIN, None),
+        ("192.0.2.7", True, PLAIN, None),
+        ("::ffff:192.0.2.7", True, PLAIN, None),
+        ("2001:db8::7", False, ANONYMOUS, None),
+        ("192.0.2.7", True, ANONYMOUS, "asks for a user"),
+        ("198.51.100.1", False, ANONYMOUS, "asks for a user"),
+        ("198.51.100.1", True, PLAIN, "without TLS"),
+        ("2001:db8:0:1::7", False, ANONYMOUS, "asks for a user"),
+        ("nonsense", False, ANONYMOUS, "asks for a user"),
+    ],
+)
+def test_a_client_of_a_trusted_network_counts_as_one_on_this_machine(
+    address: str, users: bool, identity: Identity, words: str | None
+) -> None:
+    why = refusal(identity, Visitor(address), users=users, allow_anonymous=False, networks=TRUSTED)
+    assert (why is None) if words is None else (why is not None and words in why)
+
+
+def test_a_server_with_a_trusted_network_listens_everywhere() -> None:
+    assert refusal_to_listen("0.0.0.0", users=False, allow_anonymous=False, networks=TRUSTED) is None
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "everywhere", "10.0.0.0/33", ""])
+def test_a_network_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a network such as") as caught:
+        network(text)
+    assert repr(text) in str(caught.value)
+
+
+FISH, BIRD = "fish", "bird"
+
+
 def test_each_failure_costs_more_until_there_is_peace() -> None:
     failures = Failures()
-    costs = [failures.failed("192.0.2.1", 1000.0 + number) for number in range(8)]
+    costs = [failures.failed("192.0.2.1", FISH, 1000.0 + number, known=True) for number in range(8)]
     assert costs == [0.25, 0.5, 1.0, 2.0, 4.0, LONGEST_DELAY, LONGEST_DELAY, LONGEST_DELAY]
-    assert failures.failed("192.0.2.2", 1008.0) == 0.25, "another address does not pay for it"
-    assert failures.failed("192.0.2.1", 1008.0 + FORGIVEN) == 0.25
+    assert failures.failed("192.0.2.2", FISH, 1008.0, known=True) == 0.25, "another address does not pay for it"
+    assert failures.failed("192.0.2.1", BIRD, 1008.0, known=True) == 0.25, "another user does not pay for it"
+    assert failures.failed("192.0.2.1", FISH, 1008.0 + FORGIVEN, known=True) == 0.25
+
+
+def test_a_user_that_does_not_exist_costs_the_same() -> None:
+    failures = Failures()
+    assert [failures.failed("192.0.2.1", "nobody", 1.0, known=False) for _ in range(3)] == [0.25, 0.5, 1.0]
 
 
 def test_a_network_of_ipv6_is_one_address() -> None:
     failures = Failures()
-    assert [failures.failed(f"2001:db8::{n}", 1.0) for n in range(1, 4)] == [0.25, 0.5, 1.0]
-    assert failures.failed("2001:db8:0:1::1", 1.0) == 0.25
-    assert failures.failed("::ffff:192.0.2.1", 1.0) == failures.failed("::ffff:192.0.2.2", 1.0) == 0.25
+    assert [failures.failed(f"2001:db8::{n}", FISH, 1.0, known=True) for n in range(1, 4)] == [0.25, 0.5, 1.0]
+    assert failures.failed("2001:db8:0:1::1", FISH, 1.0, known=True) == 0.25
+    for last in (1, 2):
+        assert failures.failed(f"::ffff:192.0.2.{last}", FISH, 1.0, known=True) == 0.25
 
 
-def test_so_many_of_an_address_are_looked_at_at_once_and_no_more() -> None:
+def test_so_many_logins_of_a_user_from_an_address_are_checked_at_once_and_no_more() -> None:
     failures = Failures()
-    assert all(failures.begin("192.0.2.1") for _ in range(MOST_AT_ONCE))
-    assert not failures.begin("192.0.2.1") and failures.begin("192.0.2.2")
-    failures.end("192.0.2.1")
-    assert failures.begin("192.0.2.1") and not failures.begin("192.0.2.1")
+    assert all(failures.begin("192.0.2.1", FISH) for _ in range(MOST_AT_ONCE))
+    assert not failures.begin("192.0.2.1", FISH)
+    assert failures.begin("192.0.2.2", FISH) and failures.begin("192.0.2.1", BIRD)
+    failures.end("192.0.2.1", FISH)
+    assert failures.begin("192.0.2.1", FISH) and not failures.begin("192.0.2.1", FISH)
 
 
-def test_a_million_addresses_do_not_fill_the_memory() -> None:
+def test_a_million_names_fill_no_memory_and_push_out_no_real_user() -> None:
     failures = Failures()
-    for number in range(MOST_ADDRESSES + 500):
-        address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        assert failures.begin(address)
-        failures.failed(address, 1.0)
-        failures.end(address)
-    assert len(failures._failed) == MOST_ADDRESSES and not failures._busy
+    failures.failed("192.0.2.1", FISH, 1.0, known=True)
+    for number in range(MOST_FAILURES + 500):
+        assert failures.begin("192.0.2.1", str(number))
+        failures.failed("192.0.2.1", str(number), 1.0, known=False)
+        failures.end("192.0.2.1", str(number))
+    assert len(failures._failed[False]) == MOST_FAILURES and not failures._busy
+    assert failures.failed("192.0.2.1", FISH, 2.0, known=True) == 0.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mqlight.amqp.types import Outcome
 from mqlight.server.broker import FULL, Limits
-from mqlight.wire.terms import Outcome
 from server.world import ACCEPTED, World, message
 
 
@@ -429,3 +429,38 @@ def test_many_destinations_come_and_go_and_leave_nothing(world: World) -> None:
     world.wait(3)
     assert world.broker.destinations == {}
     assert world.publish("m", topic="3/24/x") == (Outcome.RELEASED, None)
+
+
+# A message that a consumer cannot deliver (AMQP 1.0 section 3.4.5)
+
+
+def test_what_a_consumer_cannot_deliver_goes_to_another_and_never_back_to_it(world: World) -> None:
+    one = world.listen(share="s", credit=5)
+    world.publish("m")
+    one.settle(Outcome.UNDELIVERABLE)
+    assert one.got == ["m"]
+    world.publish("next")
+    one.settle()
+    two = world.listen(share="s", credit=5)
+    assert (one.got, two.got) == (["m", "next"], ["m"])
+    two.settle(Outcome.RELEASED)
+    assert (one.got, two.got) == (["m", "next"], ["m", "m"])
+    two.leave()
+    one.credit(5)
+    assert one.got == ["m", "next"]
+    three = world.listen(share="s", credit=5)
+    assert three.got == ["m"]
+    three.settle()
+    (destination,) = world.broker.destinations.values()
+    assert (destination.count, destination.bytes, destination.refusers) == (0, 0, {})
+
+
+def test_what_no_consumer_can_deliver_waits_for_the_end_of_its_time_to_live(world: World) -> None:
+    client = world.listen(credit=5)
+    world.publish("m", ttl=1000)
+    client.settle(Outcome.UNDELIVERABLE)
+    (destination,) = world.broker.destinations.values()
+    assert (destination.count, destination.bytes) == (1, 1)
+    world.now += 2
+    world.broker.sweep(world.now)
+    assert (destination.count, destination.bytes, world.broker.expired) == (0, 0, 1)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mqlight.amqp.types import Outcome
 from mqlight.server.broker import FULL, Limits
 from mqlight.server.ledger import GRACE, MOST
-from mqlight.wire.terms import Outcome
 from server.world import DurableWorld
 
 
 @pytest.fixture
-def world() -> DurableWorld:
+def world() -> Iterator[DurableWorld]:
     """A broker with a store that has nothing yet."""
-    return DurableWorld()
+    world = DurableWorld()
+    yield world
+    world.store.close()
 
 
 def break_store(world: DurableWorld) -> None:
@@ -295,6 +298,7 @@ def test_a_destination_fuller_than_allowed_gives_out_what_it_has(tmp_path: Path)
     world.crash()
     assert world.send("d") is Outcome.REJECTED
     assert world.listen(share="s", ttl=60, credit=9).got == list("abc")
+    world.store.close()
 
 
 # A store that fails

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
-import proton
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqlight.server.broker import Broker, Limits
-from mqlight.server.connection import FAREWELL, MAX_TTL, RELEASE_UNROUTED, SENDER_CREDIT, TOPICS, ClientConnection
+from amqp.pair import End
+from mqlight.amqp.link import Link
+from mqlight.amqp.types import Condition, Outcome, Terminus
+from mqlight.server.broker import Broker, Consumer, Limits
+from mqlight.server.connection import FAREWELL, MEASURED, RELEASE_UNROUTED, SENDER_CREDIT, TOPICS, ClientConnection
+from mqlight.server.grant import MAX_TTL, OUTCOMES
 from mqlight.server.permissions import Permissions, User
 from mqlight.server.sasl import AMQP_HEADER, SASL_HEADER, Identity
-from mqlight.wire.link import Link
 from mqlight.wire.message import Message, decode, encode
-from mqlight.wire.terms import Condition, Outcome, Terminus
-from wire.pair import End
 
 STOLEN = Condition("amqp:link:stolen", "ServerContext_Takeover: somebody else")
 
@@ -42,7 +43,7 @@ class Client(End):
 
     def send(self, link: Link, message: Message | bytes, token: object = None, *, settled: bool = False) -> None:
         data = message if isinstance(message, bytes) else encode(message)
-        self.engine.send(link, data, token, settled)
+        link.send(data, token, settled)
         self.home.run()
 
     def publisher(self, topic: str | None, *capabilities: str) -> Link:
@@ -59,7 +60,7 @@ class Client(End):
 
     def settle(self, place: int = 0, outcome: Outcome = Outcome.ACCEPTED) -> None:
         link, handle, *_ = self.all("message")[place]
-        assert self.engine.settle(link, handle, outcome, None)
+        assert link.settle(handle, outcome, None)
         self.home.run()
 
     @property
@@ -230,7 +231,8 @@ def test_a_client_that_sends_heartbeats_stays(server: Server, client: Client) ->
 )
 def test_source_and_target_come_back(client: Client, address: str) -> None:
     link = client.listen(address, ttl=60)
-    assert link.source == link.target == Terminus(address, timeout=60)
+    assert replace(link.source, outcomes=()) == link.target == Terminus(address, timeout=60)
+    assert link.source.outcomes == OUTCOMES
     assert not link.closed
 
 
@@ -300,9 +302,7 @@ def test_the_longest_time_to_live_is_taken(client: Client) -> None:
 
 def listen_anywhere(client: Client) -> Link:
     """Attach to a topic whose name is for the server to make."""
-    link = client.engine.attach_receiver("r", Terminus("x"), at_most_once=False)
-    link.proton.source.dynamic = True
-    link.proton.source.address = None
+    link = client.engine.attach_receiver("r", Terminus(None, dynamic=True), at_most_once=False)
     link.flow(10)
     client.home.run()
     return link
@@ -326,24 +326,30 @@ def test_every_dynamic_source_has_a_name_of_its_own(server: Server) -> None:
     assert len(addresses) == 3
 
 
-def test_a_dynamic_target_is_refused(server: Server, client: Client) -> None:
-    sender = client.engine.attach_sender("s", Terminus("x"))
-    sender.proton.target.dynamic = True
-    sender.proton.target.address = None
+def test_a_dynamic_target_is_made(server: Server, client: Client) -> None:
+    sender = client.engine.attach_sender("s", Terminus(None, dynamic=True))
     server.run()
-    assert client.one("detach")[2].name == "amqp:not-implemented"
+    assert str(sender.target.address).startswith("response/")
+    assert len(server.broker.destinations) == 1
+    server.cut(client)
+    assert server.broker.destinations == {}
 
 
 def test_transactions_are_refused(server: Server, client: Client) -> None:
-    sender = client.engine.attach_sender("s", Terminus("x"))
-    sender.proton.target.type = proton.Terminus.COORDINATOR
+    client.engine.attach_sender("s", Terminus(None, coordinator=True))
     server.run()
     assert client.one("detach")[2] == Condition("amqp:not-implemented", "this server has no transactions")
 
 
-def test_a_topic_that_is_too_long_is_refused(client: Client) -> None:
-    client.publisher("x" * 10_238)
-    assert client.one("detach")[2].name == "amqp:not-allowed"
+@pytest.mark.parametrize(
+    ("topic", "relay"), [("x" * 10_238, False), ("x/" * 200 + "x", False), ("x/" * 200 + "x", True)]
+)
+def test_a_message_to_a_topic_over_a_limit_is_rejected_by_itself(client: Client, topic: str, relay: bool) -> None:
+    link = client.publisher(None if relay else topic)
+    for token in "first", "second":
+        client.send(link, text("m", topic if relay else None), token)
+    assert client.outcomes == [("first", Outcome.REJECTED), ("second", Outcome.REJECTED)]
+    assert client.all("detach") == []
 
 
 # Publishing
@@ -440,7 +446,7 @@ def test_one_message_more_than_the_credit_is_tolerated(server: Server, client: C
     client.listen("private:t", credit=5000)
     link = client.publisher("t")
     for number in range(SENDER_CREDIT + 1):
-        client.engine.send(link, encode(text(str(number))), number)
+        link.send(encode(text(str(number))), number)
     server.run()
     assert len(client.outcomes) == len(client.bodies) == SENDER_CREDIT + 1
     assert not client.connection.closed
@@ -579,7 +585,7 @@ def test_what_one_link_of_a_dying_connection_held_is_not_lost_on_another(server:
         client.send(link, text(body))
     server.cut(client)
     (destination,) = server.broker.destinations.values()
-    assert len(destination.queue) == 6 and destination.consumers == []
+    assert destination.count == 6 and destination.consumers == []
 
 
 def test_one_clients_fault_does_not_disturb_another(server: Server, client: Client) -> None:
@@ -591,6 +597,53 @@ def test_one_clients_fault_does_not_disturb_another(server: Server, client: Clie
     assert client.connection.closed and not other.connection.closed
     other.send(link, text("m"))
     assert other.bodies == ["m"]
+
+
+def test_a_link_that_fails_to_take_a_message_ends_its_own_connection_only(server: Server, client: Client) -> None:
+    bad, other = server.client("bad"), server.client("other")
+    bad.listen("share:s:t", ttl=60)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("this engine is broken")
+
+    for consumer in next(iter(server.broker.destinations.values())).consumers:
+        consumer.deliver = fail
+    link = client.publisher("t")
+    client.send(link, text("m"), "m")
+    assert client.outcomes == [("m", Outcome.ACCEPTED)] and not client.connection.closed
+    assert [condition.name for (condition,) in bad.all("close") if condition] == ["amqp:internal-error"]
+    other.listen("share:s:t", ttl=60)
+    assert other.bodies == ["m"]
+
+
+def test_giving_back_goes_on_with_the_other_links_whatever_one_of_them_does(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        client.listen(f"share:s:{name}", ttl=60)
+        client.send(client.publisher(name), text(name))
+    unsubscribe = server.broker.unsubscribe
+
+    def fails_for_b(consumer: Consumer, *args: Any, **options: Any) -> None:
+        if consumer.destination.name.pattern == "b":
+            raise RuntimeError("a fault")
+        unsubscribe(consumer, *args, **options)
+
+    monkeypatch.setattr(server.broker, "unsubscribe", fails_for_b)
+    server.cut(client)
+    counts = {name.pattern: each.count for name, each in server.broker.destinations.items()}
+    assert counts == {"a": 1, "b": 0, "c": 1}
+
+
+def test_what_is_left_of_a_time_to_live_always_fits_into_a_header(server: Server, client: Client) -> None:
+    """A clock that was set back while the server was down makes it longer than any."""
+    client.listen("private:t", ttl=60, credit=0)
+    client.send(client.publisher("t"), text("m"))
+    (destination,) = server.broker.destinations.values()
+    (queued,) = destination.waiting()
+    queued.expires = server.now + 2**33
+    client.listen("private:t", ttl=60)
+    assert client.received[-1].ttl == 2**32 - 1
 
 
 # Takeover
@@ -613,9 +666,9 @@ def test_who_is_sent_away_may_be_in_the_middle_of_things(server: Server, client:
     publisher = client.publisher("t")
     client.send(publisher, text("held"))
     client.connection.close(STOLEN, server.now)
-    client.engine.send(publisher, encode(text("late")), "late")
-    client.engine.send(publisher, encode(text("late, settled")), None, True)
-    client.engine.settle(*client.all("message")[0][:2], Outcome.ACCEPTED)
+    publisher.send(encode(text("late")), "late")
+    publisher.send(encode(text("late, settled")), None, True)
+    link.settle(client.all("message")[0][1], Outcome.ACCEPTED)
     late = client.engine.attach_receiver("private:late", Terminus("private:late", timeout=60), at_most_once=False)
     client.engine.attach_sender("late", Terminus("late"))
     link.flow(10)
@@ -626,7 +679,7 @@ def test_who_is_sent_away_may_be_in_the_middle_of_things(server: Server, client:
     server.run()
     assert client.all("close") == [[STOLEN]] and client.outcomes == [(None, Outcome.ACCEPTED)]
     (destination,) = server.broker.destinations.values()
-    assert [decode(b"\x00Sp\x45" + queued.rest).body for queued in destination.queue] == ["held"]
+    assert [decode(b"\x00Sp\x45" + queued.rest).body for queued in destination.waiting()] == ["held"]
 
 
 def test_who_does_not_go_is_cut_off(server: Server, client: Client) -> None:
@@ -732,7 +785,7 @@ def test_a_client_that_does_not_read_is_given_no_more_until_it_does(server: Serv
     for number in range(20):
         sender.send(link, text(f"{number}" + "x" * 100), number)
     (destination,) = server.broker.destinations.values()
-    assert 8 <= len(destination.queue) <= 14
+    assert 8 <= destination.count <= 14
     server.clients.append(deaf)
     server.run()
     assert len(deaf.bodies) == 20 and not destination.queue
@@ -813,3 +866,43 @@ def test_a_second_login_is_not_served(server: Server) -> None:
     connection.receive(SASL_HEADER, 1.0)
     connection.receive(bytes.fromhex("0000000d02010000 005341 c002 01 40"), 1.0)
     assert connection.closed
+
+
+def test_a_settled_message_that_is_refused_costs_its_anonymous_link(server: Server) -> None:
+    """Anonymous Terminus 1.0, section 2.2.2: its sender can be told by nothing else."""
+    client = restricted(server, send=("mine",))
+    link = client.publisher(None)
+    client.send(link, text("fine", "mine"), settled=True)
+    assert not link.closed
+    client.send(link, text("no", "theirs"), settled=True)
+    (detached, closed, condition, _) = client.one("detach")
+    assert detached is link and closed and condition.name == "amqp:not-allowed"
+
+
+@pytest.mark.parametrize("idle", [0.25, 1.0, 3.0])
+def test_a_client_says_at_its_open_that_it_is_in_a_hurry_for_heartbeats(server: Server, idle: float) -> None:
+    client = server.client("c", heartbeat=2 * idle)
+    assert client.connection.hurries
+    due = client.connection.tick(server.now)
+    assert due is not None and due <= server.now + idle / 2 + 0.01
+
+
+def test_output_that_many_clients_do_not_read_counts_as_memory() -> None:
+    server = Server()
+    server.limits = Limits(memory=4_000_000)
+    server.broker = Broker(server.limits)
+    deaf = [server.client(f"deaf{number}") for number in range(40)]
+    for client in deaf:
+        client.listen("private:t", credit=100_000, at_most_once=True)
+    sender = server.client("sender")
+    link = sender.publisher("t")
+    for client in deaf:
+        server.clients.remove(client)
+    for _ in range(200):
+        sender.send(link, text("x" * 10_000), settled=True)
+    unread = sum(client.connection.engine.pending() for client in deaf)
+    assert unread < 4_000_000 // 4 + 41 * MEASURED
+    assert abs(server.broker.unsent - unread) < 41 * MEASURED
+    for client in deaf:
+        client.connection.end_of_input(server.now)
+    assert server.broker.unsent == 0

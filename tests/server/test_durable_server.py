@@ -14,7 +14,7 @@ import pytest
 
 import mqlight
 from mqlight.server.connection import SENDER_CREDIT
-from mqlight.server.store import FILE
+from mqlight.server.store import COMMITS, FILE
 from processes import Server, Spawn, start_server, wait_until
 
 DURABLE = {"ttl": 3_600_000, "qos": 1}
@@ -97,14 +97,14 @@ def test_messages_collect_while_nobody_listens_and_outlive_the_server(
     user(durable(end), "listener2").listen().expect("a", "b", "c")
 
 
-def test_a_server_that_is_told_to_stop_leaves_one_file_and_says_nothing(
+def test_a_server_that_is_told_to_stop_leaves_no_log_and_says_nothing(
     durable: Callable[..., Server], user: Callable[[Server, str], User], tmp_path: Path
 ) -> None:
     server = durable()
     user(server, "listener").listen(credit=0)
     assert user(server, "sender").send("a") is None
     assert server.stop() == 0
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {FILE, COMMITS}
     assert server.log().splitlines()[1:] == []
 
 

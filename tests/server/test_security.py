@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ import pytest
 
 import macaque
 from certificates import Certificates
+from mqlight.amqp.codec import Described, Symbol, Ulong
+from mqlight.amqp.codec import encode as encode_value
 from mqlight.connection import Connection, State
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, SecurityError
+from mqlight.server.sasl import SASL_HEADER
 from mqlight.service import Service
 from mqlight.wire.message import Message, decode, encode
 from processes import ROOT, Process, Server, start_server, wait_until
@@ -154,6 +158,9 @@ def test_a_failed_login_costs_more_each_time_and_holds_up_nobody_else(
         refused(server.url, f"bad{number}", user="fish", password="sink")
         took.append(time.monotonic() - began)
     assert took[0] >= 0.25 and took[1] >= 0.5 and took[2] >= 1.0
+    began = time.monotonic()
+    refused(server.url, "nobody", user="cat", password="sink")
+    assert time.monotonic() - began >= 0.25, "a user that does not exist waits as well"
     slow = connect(server.url, "bad", user="fish", password="sink")
     began = time.monotonic()
     connect(server.url, "good", user="fish", password="swim").wait_started(WAIT)
@@ -177,6 +184,43 @@ def test_a_users_file_that_is_broken_later_changes_nothing(serve: Any, users: An
     users("fish sned a")
     server.expect(r"line 3: the second word is none of password.*; what it said before still holds")
     assert outcome_of(connect(server.url, user="fish", password="swim"), "a") == "ACCEPTED"
+
+
+def plain_login(user: str, password: str) -> bytes:
+    """The first bytes of a client that logs in."""
+    body = encode_value(Described(Ulong(0x41), [Symbol("PLAIN"), f"\0{user}\0{password}".encode()]))
+    return SASL_HEADER + struct.pack(">IBBH", 8 + len(body), 2, 1, 0) + body
+
+
+def test_an_attacker_keeps_no_honest_user_of_its_address_out(serve: Any, users: Any, connect: Any) -> None:
+    """It guesses the password of one user, and makes up a hundred others; all come from 127.0.0.1."""
+    server = serve("--users", users("fish send #", "bird send #"))
+    connect(server.url, "before", user="fish", password="swim").wait_started(WAIT)
+    attackers = []
+    for number in range(150):
+        attackers.append(socket.create_connection(("127.0.0.1", server.port)))
+        attackers[-1].sendall(plain_login("fish" if number < 50 else f"cat{number}", f"guess{number}"))
+    server.expect("wrong user or password; the answer waits 2 s")
+    try:
+        for name, password in (("fish", "swim"), ("bird", "fly")):
+            began = time.monotonic()
+            connect(server.url, name, user=name, password=password).wait_started(WAIT)
+            assert time.monotonic() - began < 5.0, name
+    finally:
+        for attacker in attackers:
+            attacker.close()
+
+
+def test_a_user_that_was_taken_out_is_sent_away_and_its_remembered_password_lets_nobody_in(
+    serve: Any, users: Any, connect: Any, refused: Any, hashes: dict[str, str]
+) -> None:
+    file = users("fish send #")
+    server = serve("--users", file)
+    client = connect(server.url, user="fish", password="swim")
+    client.wait_started(WAIT)
+    Path(file).write_text(hashes["bird"])
+    server.expect("the user 'fish' has to log in again")
+    assert isinstance(refused(server.url, "d", user="fish", password="swim"), SecurityError)
 
 
 # What each may do
@@ -405,7 +449,10 @@ CALLERS = """
 import sys
 from mqlight.connection import Connection
 from mqlight.errors import MQLightError
+from mqlight.server.sasl import SASL_HEADER
 from mqlight.service import Service
+from mqlight.amqp.codec import Described, Symbol, Ulong
+from mqlight.amqp.codec import encode as encode_value
 from processes import start_server
 server = start_server("--host", "10.9.8.7", "--users", sys.argv[1])
 for options in ({}, {"user": "fish", "password": "swim"}):

@@ -59,3 +59,19 @@ def test_a_port_in_use_is_one_line(measured: tuple[Server, str]) -> None:
     port = measured[1].rpartition(":")[2]
     with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1:{port}: .*--metrics-port"):
         start_server("--metrics-port", port)
+
+
+def test_messages_whose_time_is_over_are_counted() -> None:
+    from mqlight.server.broker import Broker, Name
+    from mqlight.wire.message import Message, admit, encode
+
+    broker = Broker()
+    consumer = broker.subscribe(Name("t", client_id="c"), 60, lambda message, now: None, at_most_once=False)
+    for _ in range(2):
+        broker.publish(admit(encode(Message(body="x", to="t", ttl=1000)), None), 0.0)
+    assert broker.expired == 0
+    broker.sweep(2.0)
+    assert broker.expired == 2
+    broker.publish(admit(encode(Message(body="x", to="t", ttl=1000)), None), 10.0)
+    broker.give_credit(consumer, 1, 12.0)
+    assert broker.expired == 3

@@ -12,7 +12,7 @@ import pytest
 
 from mqlight.server.broker import Destination, Kept, Name
 from mqlight.server.ledger import Batch, Put, Receipt
-from mqlight.server.store import APPLICATION_ID, FILE, MIGRATIONS, Store, StoreError, WriteError
+from mqlight.server.store import APPLICATION_ID, COMMITS, FILE, MIGRATIONS, Store, StoreError, WriteError
 from mqlight.wire.message import Admitted
 
 RECEIPT = Receipt(lambda condition: None)
@@ -128,19 +128,19 @@ def test_what_was_not_committed_is_not_there(tmp_path: Path) -> None:
     assert contents(tmp_path) == [(1, 0, b"a")]
 
 
-def test_a_store_may_be_closed_twice_and_leaves_one_file(tmp_path: Path) -> None:
+def test_a_store_may_be_closed_twice_and_leaves_no_log(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, batch(destination(), puts={1: b"a"}))
     store.close()
     store.close()
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, COMMITS}
 
 
 def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     left = crash(tmp_path)
     assert {path.name for path in left.iterdir()} == {FILE, f"{FILE}-wal"}
     assert contents(left) == [(1, 0, b"a"), (2000, 0, b"in the log")]
-    assert [path.name for path in left.iterdir()] == [FILE]
+    assert {path.name for path in left.iterdir()} == {FILE, COMMITS}
 
 
 def test_a_small_store_is_open_in_no_time(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
+import resource
 import stat
 import subprocess
 import sys
@@ -94,6 +96,11 @@ def test_a_name_that_no_user_can_have_is_refused(tmp_path: Path, name: str) -> N
     assert not (tmp_path / "users").exists()
 
 
+def test_a_control_character_in_a_name_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsersError, match=r"'a\\x1bb' cannot be a user: it has the control character U\+001B at 1$"):
+        set_password(str(tmp_path / "users"), "a\x1bb", "swim")
+
+
 def test_a_file_that_is_broken_is_not_written_over(tmp_path: Path) -> None:
     file = tmp_path / "users"
     file.write_text("nonsense\n")
@@ -123,6 +130,71 @@ def test_a_file_is_read_again_when_it_has_changed_and_an_error_is_told_once(tmp_
     with pytest.raises(UsersError, match="No such file"):
         file.refresh()
     assert file.refresh() is None
+
+
+def test_a_file_that_could_not_be_read_is_read_again_until_it_can(tmp_path: Path) -> None:
+    """Although nothing of it has changed meanwhile."""
+    path = tmp_path / "users"
+    path.write_text("a send b\nc send d\n")
+    file = UsersFile(str(path))
+    path.write_text("a send b\n")
+    text = file._text
+    failures = [OSError(errno.EIO, "Input/output error"), OSError(errno.EIO, "Input/output error")]
+
+    def failing() -> str:
+        if failures:
+            raise failures.pop()
+        return text()
+
+    file._text = failing  # type: ignore[method-assign]
+    with pytest.raises(UsersError, match="Input/output error"):
+        file.refresh()
+    assert file.refresh() is None and file.users.user("c").permissions.send == ("d",)
+    assert file.refresh() is not None and file.users.user("c").permissions.send == ()
+    assert file.refresh() is None
+
+
+def test_a_file_is_read_where_no_descriptor_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text("a send b\n")
+    file = UsersFile(str(path))
+    path.write_text("c send d\n")
+    other = tmp_path / "other"
+    other.write_text("e send f\n")
+    taken: list[int] = []
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[0]), limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        assert file.refresh() is not None
+        other.replace(path)
+        assert file.refresh() is not None, "the descriptor for that is there again"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+    assert file.users.user("e").permissions.send == ("f",)
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text("a send b\n")
+    file = UsersFile(str(path))
+    path.write_text("a send c\n")
+    text = file._text
+
+    def written_meanwhile() -> str:
+        found = text()
+        path.write_text("a send c\nb send d\n")
+        return found
+
+    file._text = written_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(UsersError, match="it changes meanwhile"):
+        file.refresh()
+    file._text = text  # type: ignore[method-assign]
+    assert file.refresh() is not None and file.users.user("b").permissions.send == ("d",)
 
 
 def test_the_command_reads_a_password_from_standard_input(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.server.broker import Broker, Consumer, Limits, Name, Queued
 from mqlight.server.ledger import Ledger
 from mqlight.server.store import Store, WriteError
 from mqlight.wire.message import Admitted
-from mqlight.wire.terms import Condition, Outcome
 
 ACCEPTED = (Outcome.ACCEPTED, None)
 
@@ -86,7 +86,7 @@ class World:
             queued.rest.decode()
             for name, destination in self.broker.destinations.items()
             if name.pattern == pattern
-            for queued in destination.queue
+            for queued in destination.waiting()
         ]
 
 

@@ -54,6 +54,12 @@ class Visitor:
         data = body if isinstance(body, (bytes, Iterator)) else json.dumps(body).encode()
         return self._send(urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"} | headers))
 
+    def cursor(self, after: int = 0, most: int = 200, wait: float = 20) -> list[dict[str, Any]]:
+        """Fetch the replies after a number, as the page does."""
+        answer = self.get(f"rest/wordsuppercase?after={after}&most={most}&wait={wait}")
+        assert answer.status == 200, answer
+        return list(answer.body["replies"])
+
     def submit(self, sentence: str) -> int:
         answer = self.post("rest/words", {"words": sentence})
         assert answer.status == 200, answer
@@ -140,7 +146,7 @@ def start_backend(spawn: Spawn, server: Server) -> Callable[[], Process]:
     """Start one more back end for `server`, and return it when words reach it: `start_backend()`."""
 
     def start() -> Process:
-        process = spawn(["-m", "backend"], env={"MACAQUE_BROKER": server.url}, ready=" serves ")
+        process = spawn(["-m", "backend", "--log-level", "debug"], env={"MACAQUE_BROKER": server.url}, ready=" serves ")
         wait_until_served(process, server)
         return process
 

@@ -9,19 +9,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from processes import Server, wait_until
+from frontend.offload import MAX_POLLS
+from processes import ROOT, Server, wait_until
 
 HEADERS = [
     "Content-Security-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Permissions-Policy",
     "Referrer-Policy", "X-Content-Type-Options",
 ]  # fmt: skip
-PAGE = b"GET / HTTP/1.1\r\nHost: x\r\n"
-JSON = b"Host: x\r\nContent-Type: application/json\r\n"
+PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+JSON = b"Host: localhost\r\nContent-Type: application/json\r\n"
 
 
 @contextmanager
@@ -56,13 +58,7 @@ def exchange(site: Any, request: bytes) -> tuple[int, str, bytes]:
 @pytest.fixture
 def quick_site(server: Server, start_site: Any) -> Any:
     """A front end with little patience."""
-    site = start_site(
-        server.url,
-        FRONTEND_HEADER_TIMEOUT="0.5",
-        FRONTEND_BODY_TIMEOUT="0.5",
-        FRONTEND_SEND_TIMEOUT="0.5",
-        FRONTEND_IDLE_TIMEOUT="0.5",
-    )
+    site = start_site(server.url, GUNICORN_CMD_ARGS="--keep-alive 1")
     site.wait_until_connected()
     return site
 
@@ -74,27 +70,21 @@ def quick_site(server: Server, start_site: Any) -> Any:
     ("request_head", "status"),
     [
         (PAGE, 200),
-        (b"GET /app.js HTTP/1.1\r\nHost: x\r\n", 200),
-        (b"GET /app.js HTTP/1.1\r\nHost: x\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n", 304),
-        (b"GET /app.js HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9\r\n", 206),
-        (b"GET /app.js HTTP/1.1\r\nHost: x\r\nRange: bytes=9999999-\r\n", 416),
-        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n", 404),
-        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n", 400),
-        (b"PUT / HTTP/1.1\r\nHost: x\r\n", 405),
-        (b"BREW / HTTP/1.1\r\nHost: x\r\n", 405),
-        (b"OPTIONS / HTTP/1.1\r\nHost: x\r\n", 204),
-        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n", 204),
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", 200),
-        (b"GET /rest/wordsuppercase HTTP/1.1\r\nHost: x\r\n", 204),
-        (b"POST /rest/words HTTP/1.1\r\nHost: x\r\n", 411),
-        (b"GET /rest/wordsuppercase HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\n", 403),
+        (b"GET /app.js HTTP/1.1\r\nHost: localhost\r\n", 200),
+        (b"GET /app.js HTTP/1.1\r\nHost: localhost\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n", 304),
+        (b"GET /app.js HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-9\r\n", 206),
+        (b"GET /app.js HTTP/1.1\r\nHost: localhost\r\nRange: bytes=9999999-\r\n", 416),
+        (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"GET /%ff HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"PUT / HTTP/1.1\r\nHost: localhost\r\n", 405),
+        (b"BREW / HTTP/1.1\r\nHost: localhost\r\n", 405),
+        (b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n", 204),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", 200),
+        (b"GET /rest/wordsuppercase HTTP/1.1\r\nHost: localhost\r\n", 204),
+        (b"POST /rest/words HTTP/1.1\r\nHost: localhost\r\n", 411),
+        (b"GET /rest/wordsuppercase HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403),
         (b"GET / HTTP/1.1\r\n", 400),
-        (b"GET / HTTP/2.7\r\nHost: x\r\n", 400),
-        (b"nonsense\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00\r\n", 400),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n", 414),
-        (PAGE + b"X: " + b"a" * 20_000 + b"\r\n", 431),
-        (PAGE + b"X: a\r\n" * 101, 431),
     ],
 )  # fmt: skip
 def test_every_answer_has_the_security_headers_and_errors_are_json(
@@ -109,40 +99,58 @@ def test_every_answer_has_the_security_headers_and_errors_are_json(
         assert "application/json" in head and re.fullmatch(r"[A-Z'/].*\.", json.loads(body)["error"])
 
 
-def test_an_application_that_fails_is_answered_for_and_logged(spawn: Any) -> None:
-    code = """
-from gevent import monkey
-monkey.patch_all()
-from frontend.listener import listen, serve, url
-from frontend.settings import Settings
-listening = listen("127.0.0.1", 0)
-def fail(environ, start_response):
-    raise RuntimeError("on purpose")
-def ready():
-    print("The page is at", url(listening), flush=True)
-serve(listening, fail, Settings(), on_ready=ready, on_stop=list, on_refused=print)
-"""
-    process = spawn(["-c", code])
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET / HTTP/2.7\r\nHost: localhost\r\n", 400),
+        (b"nonsense\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n", 414),
+        (PAGE + b"X: " + b"a" * 20_000 + b"\r\n", 431),
+        (PAGE + b"X: a\r\n" * 101, 431),
+        (b"get / HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX<script>: a\r\n", 400),
+    ],
+)  # fmt: skip
+def test_gunicorn_refuses_what_is_no_request_and_reflects_no_markup(
+    shared_site: Any, request_head: bytes, status: int
+) -> None:
+    got, head, body = exchange(shared_site, request_head + b"\r\n")
+    assert got == status and "Connection: close" in head and b"<script>" not in body
+
+
+def test_an_application_that_fails_is_answered_for_and_logged(server: Server, spawn: Any, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "import frontend.app\n"
+        "def application():\n"
+        "    made = frontend.app.application()\n"
+        "    made._bottle = lambda *_: 1 / 0\n"
+        "    return made\n"
+    )
+    configuration = (ROOT / "frontend/gunicorn.conf.py").read_text().replace("frontend.app:", "failing:")
+    (tmp_path / "failing.conf.py").write_text(configuration)
+    command = ["-m", "gunicorn", "--config", str(tmp_path / "failing.conf.py"), "--pythonpath", str(tmp_path)]
+    process = spawn(command, env={"MACAQUE_BROKER": server.url, "PORT": "0"})
     port = int(process.expect(r"page is at http://127.0.0.1:(\d+)/")[1])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as opened:
         opened.sendall(PAGE + b"\r\n")
         received = rest_of(opened).decode()
-    assert received.startswith("HTTP/1.1 500 ") and "on purpose" not in received
-    assert all(f"{name}: " in received for name in HEADERS)
-    process.expect("RuntimeError: on purpose")
+    assert received.startswith("HTTP/1.1 500 ") and "division" not in received
+    process.expect("ZeroDivisionError: division by zero")
 
 
 def test_head_is_get_without_the_body_and_takes_no_word(site: Any, start_backend: Any) -> None:
     start_backend()
     site.visitor().submit("fish")
-    poll = b" /rest/wordsuppercase HTTP/1.1\r\nHost: x\r\n\r\n"
+    poll = b" /rest/wordsuppercase HTTP/1.1\r\nHost: localhost\r\n\r\n"
     wait_until(lambda: exchange(site, b"HEAD" + poll)[0] == 200, what="the word")
     head = exchange(site, b"HEAD" + poll)
     got = site.visitor().get("rest/wordsuppercase")
     assert head[2] == b"" and got.body["word"] == "FISH"
     assert f"Content-Length: {got.headers['Content-Length']}\r\n" in head[1]
-    page = exchange(site, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert page[0] == 200 and page[2] == b"" and "Content-Length: 16" in page[1]
+    page = exchange(site, b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert page[0] == 200 and page[2] == b"" and re.search(r"Content-Length: \d{5}\r\n", page[1] + "\r\n")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_head_is_get_without_the_body_and_takes_no_word(site: Any, start_backend
 )
 @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("DELETE", 405)])
 def test_allow_says_what_a_path_takes(shared_site: Any, path: str, allowed: str, method: str, status: int) -> None:
-    got, head, _ = exchange(shared_site, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    got, head, _ = exchange(shared_site, f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert got == status and re.search(rf"^Allow: {allowed}\r?$", head, re.MULTILINE), head
 
 
@@ -181,10 +189,67 @@ def test_what_is_not_json_is_415_and_says_which_header_to_send(shared_site: Any,
     assert answer.status == 415 and "Content-Type: application/json" in answer.body["error"]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "Application/JSON", 'application/json;charset="UTF-8"', "application/json ; Charset=utf-8"],
+)
+def test_json_is_known_whatever_its_case_and_quotes(shared_site: Any, kind: str) -> None:
+    answer = shared_site.visitor(cookies=True).post("rest/words", {"words": "fish"}, **{"Content-Type": kind})
+    assert answer.status == 200, answer
+
+
+def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(shared_site: Any) -> None:
+    visitor, port = shared_site.visitor(), urlsplit(shared_site.url).port
+    for path in ("", "metrics", "rest/wordsuppercase", "rest/worker", "app.js"):
+        answer = visitor.get(path, Host=f"evil.example:{port}")
+        assert answer.status == 421 and "FRONTEND_HOSTS" in answer.body["error"], path
+    for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]"):
+        assert visitor.get("metrics", Host=host).status == 200
+    assert visitor.get("healthz", Host="prober.example").status == 200, "health checks bring names of their own"
+
+
+def test_host_names_come_from_the_setting_and_from_the_known_proxy(server: Server, start_site: Any) -> None:
+    site = start_site(server.url, FRONTEND_HOSTS="fish.example", FRONTEND_PROXIES="1")
+    visitor = site.visitor()
+    assert visitor.get("", Host="fish.example").status == 200
+    assert visitor.get("", Host="10.0.0.1", **{"X-Forwarded-Host": "fish.example"}).status == 200
+    assert visitor.get("", Host="fish.example", **{"X-Forwarded-Host": "evil.example"}).status == 421
+
+
+def test_the_metrics_are_not_for_pages_of_other_sites(shared_site: Any) -> None:
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}):
+        assert shared_site.visitor().get("metrics", **headers).status == 403
+    assert shared_site.visitor().get("metrics", **{"Sec-Fetch-Site": "none"}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "part"),
+    [
+        (b"GET /%ff HTTP/1.1", 400, "UTF-8"),
+        (b"GET /app%c0%ae.js HTTP/1.1", 400, "UTF-8"),
+        (b"GET // HTTP/1.1", 404, "'//'"),
+        (b"GET //app.js HTTP/1.1", 404, "'//app.js'"),
+        (b"GETX / HTTP/1.1", 405, "GETX"),
+    ],
+)
+def test_a_path_and_a_method_are_what_they_are(shared_site: Any, line: bytes, status: int, part: str) -> None:
+    got, _, body = exchange(shared_site, line + b"\r\nHost: localhost\r\n\r\n")
+    assert got == status and part in json.loads(body)["error"]
+
+
+def test_two_requests_at_a_time_do_not_mix(shared_site: Any) -> None:
+    with connection(shared_site) as held:
+        held.sendall(b"POST /rest/words HTTP/1.1\r\n" + JSON + b"Content-Length: 17\r\n\r\n")
+        for _ in range(5):
+            assert shared_site.visitor().get("nothing").status == 404
+        held.sendall(b'{"words": "fish"}')
+        assert held.recv(12) == b"HTTP/1.1 200"
+
+
 def test_behind_a_proxy_that_ends_tls_cookies_are_secure_and_https_is_for_good(server: Server, start_site: Any) -> None:
     site = start_site(server.url, FRONTEND_PROXIES="1")
     answer = site.visitor().get("", **{"X-Forwarded-Proto": "https"})
-    assert re.match(rf"__Host-{site.cookie}=[0-9a-f]{{64}};.*; Secure", answer.headers["Set-Cookie"])
+    assert re.match(rf"__Host-{site.cookie}=[0-9a-f]{{32}}\.[\w-]+;.*; Secure", answer.headers["Set-Cookie"])
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     back = {"X-Forwarded-Proto": "https", "Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
     assert site.visitor().get("", **back).headers["Set-Cookie"] is None, "it is known again"
@@ -216,7 +281,7 @@ def test_a_secret_keeps_sessions_over_a_restart(server: Server, start_site: Any)
     ],
 )  # fmt: skip
 def test_there_is_no_way_out_of_the_static_files(shared_site: Any, path: str) -> None:
-    status, _, body = exchange(shared_site, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    status, _, body = exchange(shared_site, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert status == 404 and set(json.loads(body)) == {"error"}
 
 
@@ -228,12 +293,9 @@ def test_a_link_among_the_static_files_leads_nowhere(tmp_path: Any) -> None:
     (tmp_path / "secret.txt").symlink_to("/etc/passwd")
     answers: list[str] = []
 
-    class Unused:
-        def answered(self, *_: object) -> None: ...
-
-    application = Frontend(Unused(), Unused(), Settings(), static=tmp_path)  # type: ignore[arg-type]
+    application = Frontend(None, Settings(), static=tmp_path)  # type: ignore[arg-type]
     for path in ("/index.html", "/secret.txt"):
-        environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1"}
+        environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost"}
         body: Any = application(environ, lambda status, *_: answers.append(status))
         assert (b"".join(body) == b"page") is (path == "/index.html")
         getattr(body, "close", list)()
@@ -242,7 +304,7 @@ def test_a_link_among_the_static_files_leads_nowhere(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/<script>alert(1)</script>", "/'%22%3e%3cimg%20src=x%3e", "/" + "x" * 5000])
 def test_nothing_is_reflected_but_a_short_quotation_in_json(shared_site: Any, path: str) -> None:
-    _, head, body = exchange(shared_site, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    _, head, body = exchange(shared_site, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert "Content-Type: application/json" in head and len(body) < 300
     assert body.decode("ascii") and "text/html" not in head
 
@@ -260,10 +322,12 @@ def test_nothing_is_reflected_but_a_short_quotation_in_json(shared_site: Any, pa
         (b"Content-Length: -2\r\n", 400),
         (b"Content-Length: 2, 2\r\n", 400),
         (b"Content-Length: 0x2\r\n", 400),
-        (b"Content-Length: 99999999999999999999\r\n", 400),
+        (b"Content-Length: 99999999999999999999\r\n", 413),
         (b"Content-Length: 999999999999999\r\n", 413),
-        (b"Transfer-Encoding: gzip\r\n", 501),
-        (b"Transfer-Encoding: chunked, chunked\r\n", 501),
+        (b"Transfer-Encoding: gzip\r\n", 400),
+        (b"Transfer-Encoding: gzip, chunked\r\n", 400),
+        (b"Transfer-Encoding: nonsense\r\n", 501),
+        (b"Transfer-Encoding: chunked, chunked\r\n", 400),
         (b"Transfer-Encoding : chunked\r\n", 400),
         (b"X: a\r\n folded\r\n", 400),
         (b"X: a\x00b\r\n", 400),
@@ -273,7 +337,7 @@ def test_nothing_is_reflected_but_a_short_quotation_in_json(shared_site: Any, pa
     ],
 )
 def test_a_request_that_can_be_read_in_two_ways_is_refused(shared_site: Any, head: bytes, status: int) -> None:
-    smuggled = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connection(shared_site) as opened:
         opened.sendall(b"POST /rest/words HTTP/1.1\r\n" + JSON + head + b"\r\n{}" + smuggled)
         received = rest_of(opened)
@@ -284,7 +348,13 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused(shared_site: Any, hea
 def test_malformed_chunks_are_400(shared_site: Any, body: bytes) -> None:
     request = b"POST /rest/words HTTP/1.1\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n" + body
     status, head, _ = exchange(shared_site, request)
-    assert status == 400 and "Connection: close" in head
+    assert status == 400 and "HTTP/1.1 " not in head[1:]
+
+
+def test_a_body_that_ends_early_sends_no_word(shared_site: Any) -> None:
+    request = b"POST /rest/words HTTP/1.1\r\n" + JSON + b'Content-Length: 30\r\n\r\n{"words": "fish"}'
+    status, _, body = exchange(shared_site, request)
+    assert (status, body) == (400, b'{"error":"The body ends early."}')
 
 
 def test_chunks_that_are_well_formed_are_taken(shared_site: Any) -> None:
@@ -298,11 +368,11 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(shared_site: Any)
         opened.sendall(
             b"POST /rest/words HTTP/1.1\r\n" + JSON + b"Content-Length: 70000\r\nExpect: 100-continue\r\n\r\n"
         )
-        assert rest_of(opened).startswith(b"HTTP/1.1 413 ")
+        assert b"HTTP/1.1 413 " in rest_of(opened)
 
 
 def test_two_requests_at_once_get_two_answers(shared_site: Any) -> None:
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connection(shared_site) as opened:
         opened.sendall(request * 2 + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert rest_of(opened).count(b"HTTP/1.1 200 ") == 3
@@ -327,47 +397,37 @@ def drip(opened: socket.socket, data: bytes, every: float = 0.05) -> bytes:
     raise AssertionError("all of it was taken")
 
 
-@pytest.mark.parametrize(
-    ("begin", "slow", "limit"),
-    [
-        (b"", b"GET /healthz?" + b"a" * 400, "FRONTEND_HEADER_TIMEOUT"),
-        (PAGE, b"X: " + b"a" * 400, "FRONTEND_HEADER_TIMEOUT"),
-        (b"POST /rest/words HTTP/1.1\r\n" + JSON + b"Content-Length: 500\r\n\r\n", b" " * 400, "FRONTEND_BODY_TIMEOUT"),
-        (
-            b"POST /rest/words HTTP/1.1\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n",
-            b"1\r\n \r\n" * 100,
-            "FRONTEND_BODY_TIMEOUT",
-        ),
-    ],
-)
-def test_a_byte_now_and_then_buys_no_time(quick_site: Any, begin: bytes, slow: bytes, limit: str) -> None:
+@pytest.mark.parametrize(("begin", "slow"), [(b"", b"GET /healthz?" + b"a" * 400), (PAGE, b"X: " + b"a" * 400)])
+def test_a_byte_now_and_then_buys_no_time_for_a_head(quick_site: Any, begin: bytes, slow: bytes) -> None:
     with connection(quick_site) as opened:
         began = time.monotonic()
         opened.sendall(begin)
+        assert drip(opened, slow) == b""
+        assert 0.9 < time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("head", "slow"),
+    [(b"Content-Length: 500\r\n\r\n", b" " * 400), (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 100)],
+)
+def test_a_byte_now_and_then_buys_no_time_for_a_body(server: Server, spawn: Any, head: bytes, slow: bytes) -> None:
+    code = "from frontend.__main__ import main\nimport frontend.app\nfrontend.app.BODY_SECONDS = 0.5\nmain()"
+    process = spawn(["-c", code], env={"MACAQUE_BROKER": server.url, "PORT": "0"})
+    port = int(process.expect(r"page is at http://127.0.0.1:(\d+)/")[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as opened:
+        began = time.monotonic()
+        opened.sendall(b"POST /rest/words HTTP/1.1\r\n" + JSON + head)
         answer = drip(opened, slow)
         assert 0.4 < time.monotonic() - began < 5
-    assert answer.startswith(b"HTTP/1.1 408 ") and limit.encode() in answer
+    assert answer.startswith(b"HTTP/1.1 408 ") and answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_silent_connection_is_closed_without_a_word(quick_site: Any) -> None:
     with connection(quick_site) as opened:
         assert rest_of(opened) == b""
     with connection(quick_site) as opened:
-        opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert rest_of(opened).count(b"HTTP/1.1 ") == 1, "and so is one that was used"
-
-
-def test_a_client_that_does_not_read_is_cut_off(quick_site: Any) -> None:
-    place = urlsplit(quick_site.url)
-    with socket.socket() as opened:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        opened.settimeout(20)
-        opened.connect((place.hostname, place.port))
-        with pytest.raises(OSError):  # noqa: PT011 (reset or broken pipe, as it happens)
-            while True:
-                opened.sendall(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
-    assert quick_site.visitor().get("healthz").status == 200
-    assert "Traceback" not in quick_site.process.log()
 
 
 def test_a_held_poll_is_not_cut_by_any_time_out(quick_site: Any) -> None:
@@ -377,23 +437,13 @@ def test_a_held_poll_is_not_cut_by_any_time_out(quick_site: Any) -> None:
 
 
 def test_slow_clients_do_not_keep_others_out(server: Server, start_site: Any) -> None:
-    site = start_site(server.url, FRONTEND_MAX_CONNECTIONS="20", FRONTEND_HEADER_TIMEOUT="1")
+    site = start_site(server.url, GUNICORN_CMD_ARGS="--keep-alive 1 --worker-connections 20")
     with ExitStack() as stack:
         for _ in range(60):
             stack.enter_context(connection(site)).sendall(b"GET / HT")
         began = time.monotonic()
         assert site.visitor().get("healthz").status == 200
         assert time.monotonic() - began < 10
-
-
-def test_one_address_cannot_have_all_connections(server: Server, start_site: Any) -> None:
-    site = start_site(server.url, FRONTEND_MAX_CONNECTIONS_PER_ADDRESS="5")
-    with ExitStack() as stack:
-        for _ in range(5):
-            stack.enter_context(connection(site))
-        status, _, body = exchange(site, b"")
-        assert status == 503 and b"FRONTEND_MAX_CONNECTIONS_PER_ADDRESS" in body
-    wait_until(lambda: site.visitor().get("healthz").status == 200, what="room for a connection")
 
 
 def test_open_files_are_no_lower_limit_than_the_one_of_connections(server: Server, spawn: Any) -> None:
@@ -403,7 +453,7 @@ def test_open_files_are_no_lower_limit_than_the_one_of_connections(server: Serve
     with ExitStack() as stack:
         for _ in range(100):
             opened = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
-            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert opened.recv(12) == b"HTTP/1.1 200"
 
 
@@ -414,11 +464,8 @@ def test_open_files_are_no_lower_limit_than_the_one_of_connections(server: Serve
     ("settings", "words", "status"),
     [
         ({"FRONTEND_MAX_WORDS": "3"}, "a b c d", 413),
-        ({"FRONTEND_MAX_WORD": "3"}, "fish", 413),
-        ({"FRONTEND_MAX_BODY": "50"}, "x" * 50, 413),
-        ({"FRONTEND_MAX_BUFFER_PER_SESSION": "1000"}, "a b c d e", 429),
-        ({"FRONTEND_MAX_BUFFER": "1000"}, "a b c d e", 503),
-        ({"FRONTEND_MAX_IN_FLIGHT": "3"}, "a b c d", 503),
+        ({"FRONTEND_MAX_WAITING_PER_SESSION": "3"}, "a b c d", 429),
+        ({"FRONTEND_MAX_WAITING": "3"}, "a b c d", 503),
     ],
 )
 def test_each_limit_names_itself(
@@ -436,7 +483,8 @@ def test_a_rate_over_the_limit_is_429_and_says_when_to_come_back(server: Server,
     visitor = site.visitor(cookies=True)
     answers = [visitor.get("rest/wordsuppercase") for _ in range(6)]
     assert [answer.status for answer in answers] == [204] * 5 + [429]
-    assert answers[5].headers["Retry-After"] == "1" and "(FRONTEND_RATE_PER_SESSION)" in answers[5].body["error"]
+    assert 1 <= int(answers[5].headers["Retry-After"]) <= 5
+    assert "(FRONTEND_RATE_PER_SESSION)" in answers[5].body["error"]
     other = site.visitor(cookies=True)
     assert other.get("rest/wordsuppercase").status == 204, "another browser is not meant"
     curl = site.visitor()
@@ -444,51 +492,37 @@ def test_a_rate_over_the_limit_is_429_and_says_when_to_come_back(server: Server,
     assert visitor.get("healthz").status == 200, "health has no rate"
 
 
-def test_polls_that_bring_words_are_free_but_not_the_same_word_again(
+def test_polls_that_take_words_away_are_free_but_not_the_same_words_again(
     server: Server, start_site: Any, start_backend: Any
 ) -> None:
     start_backend()
     site = start_site(server.url, FRONTEND_RATE_PER_SESSION="1")
     site.wait_until_connected()
     visitor = site.visitor(cookies=True)
-    visitor.submit("fish " * 50)  # a burst is 5
-    assert len(visitor.fetch(49)) == 49
-    again = "rest/wordsuppercase?wait=5&ticket=reader.1"
-    assert visitor.get(again).body["word"] == "FISH"
+    visitor.submit("fish " * 50)  # five may come at once
+    after = 0
+    wait_until(lambda: b"frontend_replies_buffered 50.0" in site.visitor().get("metrics").body, what="all replies")
+    for _ in range(50):
+        (reply,) = visitor.cursor(after, most=1)
+        after = reply["id"]
+    again = f"rest/wordsuppercase?after={after}"
+    assert visitor.get(again).body == {"replies": [], "out": 0}
     assert {visitor.get(again).status for _ in range(20)} == {200, 429}
 
 
-def test_so_many_polls_are_held_and_those_of_clients_that_have_gone_make_room(server: Server, start_site: Any) -> None:
-    site = start_site(server.url, FRONTEND_MAX_POLLS_PER_SESSION="3", FRONTEND_MAX_POLLS="4")
-    poll = b"GET /rest/wordsuppercase?wait=30 HTTP/1.1\r\nHost: x\r\n"
-    poll = poll.replace(b"Host: x", b"Host: " + urlsplit(site.url).netloc.encode())
-    mine, yours = (
-        b"Cookie: " + site.visitor().get("").headers["Set-Cookie"].partition(";")[0].encode() for _ in range(2)
-    )
-
-    def held(stack: ExitStack, who: bytes) -> bytes:
-        """Send a poll, and return the beginning of its answer, if it has one at once."""
-        opened = stack.enter_context(connection(site))
-        opened.sendall(poll + who + b"\r\n\r\n")
-        opened.settimeout(0.3)
-        received = b""
-        try:
-            while b"}" not in received:
-                received += opened.recv(65536)
-        except TimeoutError:
-            assert not received
-        return received
-
+def test_a_poll_more_than_a_session_may_hold_ends_its_oldest_one(shared_site: Any) -> None:
+    cookie = shared_site.visitor().get("").headers["Set-Cookie"].partition(";")[0]
+    host = urlsplit(shared_site.url).netloc
+    poll = f"GET /rest/wordsuppercase?wait=20 HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode()
     with ExitStack() as stack:
-        assert [held(stack, mine) for _ in range(3)] == [b""] * 3
-        refused = held(stack, mine)
-        assert refused.startswith(b"HTTP/1.1 429 ") and b"(FRONTEND_MAX_POLLS_PER_SESSION)" in refused
-        assert b"\r\nRetry-After: 5\r\n" in refused
-        assert held(stack, yours) == b""
-        refused = held(stack, yours)
-        assert refused.startswith(b"HTTP/1.1 503 ") and b"(FRONTEND_MAX_POLLS)" in refused
-    with ExitStack() as stack:
-        assert [held(stack, mine) for _ in range(3)] == [b""] * 3
+        held = [stack.enter_context(connection(shared_site)) for _ in range(MAX_POLLS)]
+        for opened in held:
+            opened.sendall(poll)
+        metrics = shared_site.visitor()
+        wait_until(lambda: b"frontend_polls_held 8.0" in metrics.get("metrics").body, what="all polls")
+        stack.enter_context(connection(shared_site)).sendall(poll)
+        assert held[0].recv(12) == b"HTTP/1.1 204"
+        assert b"frontend_polls_held 8.0" in metrics.get("metrics").body, "the others wait on"
 
 
 # Health
@@ -509,7 +543,6 @@ def test_metrics_count_what_happened(site: Any, start_backend: Any) -> None:
     visitor.submit("a b c")
     visitor.fetch(2)
     visitor.get("nothing")
-    exchange(site, b"nonsense\r\n\r\n")
     wait_until(lambda: b"frontend_replies_buffered 1.0" in visitor.get("metrics").body, what="the third reply")
     answer = visitor.get("metrics")
     assert answer.status == 200 and answer.headers.get_content_type() == "text/plain"
@@ -518,7 +551,6 @@ def test_metrics_count_what_happened(site: Any, start_backend: Any) -> None:
         'frontend_requests_total{route="/rest/words",status="200"} 1.0',
         'frontend_requests_total{route="/rest/wordsuppercase",status="200"} 2.0',
         'frontend_requests_total{route="none",status="404"} 1.0',
-        'frontend_requests_total{route="none",status="400"} 1.0',
         'frontend_request_seconds_count{route="/rest/words"} 1.0',
         "frontend_ready 1.0",
         "frontend_words_in_flight 0.0",

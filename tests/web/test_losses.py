@@ -22,7 +22,7 @@ def test_each_word_ends_once_though_the_server_is_killed_and_started_under_load(
 ) -> None:
     start_backend()
     start_backend()
-    site = start_site(server.url, FRONTEND_WORD_TIMEOUT=str(WORD_TIMEOUT))
+    site = start_site(server.url, FRONTEND_WORD_TIMEOUT=str(WORD_TIMEOUT), FRONTEND_RATE_PER_SESSION="1000")
     site.wait_until_connected()
     taken: Counter[str] = Counter()
     replies: list[dict[str, Any]] = []
@@ -41,10 +41,11 @@ def test_each_word_ends_once_though_the_server_is_killed_and_started_under_load(
     def fetch() -> None:
         while True:
             ended = over.is_set()
-            answer = browser.get(f"rest/wordsuppercase?wait=1&ticket=tab.{len(replies)}")
-            if answer.status == 200:
-                replies.append(answer.body)
-            elif ended and answer.headers["Words-Waiting"] == "0":
+            after = replies[-1]["id"] if replies else 0
+            answer = browser.get(f"rest/wordsuppercase?after={after}&wait=1")
+            assert answer.status == 200, answer
+            replies.extend(answer.body["replies"])
+            if ended and not answer.body["replies"] and answer.body["out"] == 0:
                 return
 
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
@@ -69,32 +70,47 @@ def test_each_word_ends_once_though_the_server_is_killed_and_started_under_load(
     assert "Traceback" not in site.process.log()
 
 
-def test_a_word_whose_response_was_lost_comes_again(site: Any, start_backend: Any) -> None:
+def test_words_whose_response_was_lost_come_again(site: Any, start_backend: Any) -> None:
     start_backend()
     visitor = site.visitor()
-    visitor.submit("a b")
-    wait_until(lambda: visitor.get("metrics").body.count(b"frontend_replies_buffered 2.0"), what="both replies")
+    visitor.submit("a b c")
+    wait_until(lambda: visitor.get("metrics").body.count(b"frontend_replies_buffered 3.0"), what="all replies")
     place = urlsplit(site.url)
-    poll = "rest/wordsuppercase?ticket=tab.{}"
     with socket.create_connection((place.hostname, place.port)) as lost:
-        lost.sendall(f"GET /{poll.format(1)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        lost.sendall(b"GET /rest/wordsuppercase?after=0&most=2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert lost.recv(15).startswith(b"HTTP/1.1 200")  # the rest of it never arrives
-    words = [visitor.get(poll.format(number)).body["word"] for number in (1, 1, 2)]
-    assert words == ["A", "A", "B"] or words == ["B", "B", "A"]
-    assert visitor.get(poll.format(3)).status == 204
-    bad = visitor.get("rest/wordsuppercase?ticket=<b>")
-    assert bad.status == 400 and "ticket" in bad.body["error"]
+    first, again = visitor.cursor(most=2), visitor.cursor(most=2)
+    assert first == again and len(first) == 2
+    (last,) = visitor.cursor(after=first[-1]["id"])
+    assert sorted(reply["word"] for reply in [*first, last]) == ["A", "B", "C"]
+    assert visitor.cursor(wait=0) == [last], "those up to the confirmed one are forgotten"
+    assert visitor.cursor(after=last["id"], wait=0) == []
+    assert b"frontend_replies_buffered 0.0" in visitor.get("metrics").body
 
 
-def test_a_poll_that_is_still_held_for_a_dead_connection_takes_no_word(site: Any, start_backend: Any) -> None:
+def test_two_tabs_of_a_session_see_what_the_other_has_not_confirmed(site: Any, start_backend: Any) -> None:
     start_backend()
+    one, two = site.visitor(), site.visitor()
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(tab.cursor) for tab in (one, two)]
+        wait_until(lambda: b"frontend_polls_held 2.0" in one.get("metrics").body, what="both polls")
+        one.submit("fish")
+        assert [held.result(20)[0]["word"] for held in both] == ["FISH", "FISH"]
+
+
+def test_a_cursor_of_an_earlier_front_end_hides_nothing(server: Server, start_site: Any, start_backend: Any) -> None:
+    start_backend()
+    site = start_site(server.url)
+    site.wait_until_connected()
     visitor = site.visitor()
-    place = urlsplit(site.url)
-    with socket.create_connection((place.hostname, place.port), timeout=20) as dead:  # nobody will read it
-        dead.sendall(b"GET /rest/wordsuppercase?wait=30&ticket=tab.1 HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: b"frontend_polls_held 1.0" in visitor.get("metrics").body, what="the first poll")
-        with ThreadPoolExecutor() as pool:
-            held = pool.submit(visitor.get, "rest/wordsuppercase?wait=20&ticket=tab.2")
-            assert dead.recv(12) == b"HTTP/1.1 204"
-            visitor.submit("fish")
-            assert held.result(20).body["word"] == "FISH"
+    visitor.submit("fish")
+    (reply,) = visitor.cursor()
+    assert visitor.cursor(after=reply["id"] + 10**9) == [reply], "of a clock that was ahead"
+    visitor.cursor(after=reply["id"], wait=0)
+    site.process.kill()
+    again = start_site(server.url)
+    again.wait_until_connected()
+    visitor = again.visitor()
+    visitor.submit("fish")
+    (later,) = visitor.cursor(after=reply["id"])
+    assert later["id"] > reply["id"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mqlight.amqp.types import Peer, Terminus
 from mqlight.wire.addressing import DIALECTS, dialect_of
 from mqlight.wire.dialect import ANONYMOUS_RELAY, RELEASE_UNROUTED, AddressError, Answer, Dialect, Wanted
 from mqlight.wire.message import Message, decode, encode
 from mqlight.wire.rabbitmq import RabbitMq
-from mqlight.wire.terms import Peer, Terminus
 
 
 def peer(product: str | None = None, version: str | None = None, *offered: str) -> Peer:

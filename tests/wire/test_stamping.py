@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqlight.wire.message import Message, decode, encode
-from mqlight.wire.stamping import stamp
+from mqlight.wire.stamping import count_down, stamp
 
 MESSAGES = [
     Message(body="text", to="t"),
@@ -49,3 +49,18 @@ def test_any_address_fits(to: str, reply_to: str, correlation: str | None, durab
     message = encode(Message(body="b", to="t", reply_to="r", correlation_id=correlation))
     stamped = decode(stamp(message, to, lambda _: reply_to, durable=durable))
     assert (stamped.to, stamped.reply_to, stamped.correlation_id, stamped.body) == (to, reply_to, correlation, "b")
+
+
+def test_a_message_that_waited_has_less_time_to_live_and_none_is_left_at_its_end() -> None:
+    message = encode(Message(body="text", to="t", ttl=5000))
+    left = count_down(message, 1500)
+    assert left is not None and decode(left) == Message(body="text", to="t", ttl=3500)
+    assert count_down(message, 0) == message
+    assert count_down(message, 4999) is not None
+    assert count_down(message, 5000) is None
+
+
+@pytest.mark.parametrize("more", [{}, {"ttl": 0}, {"durable": True}])
+def test_a_message_without_a_time_to_live_waits_as_long_as_it_takes(more: Any) -> None:
+    message = encode(Message(body="text", to="t", **more))
+    assert count_down(message, 10**9) == message

@@ -436,7 +436,7 @@ def test_a_task_that_fails_is_logged(reader: Reader, record: Record, caplog: pyt
     deadline = monotonic() + BOUND
     while not caplog.records:
         assert monotonic() < deadline
-    assert "a thread of test failed" in caplog.text
+    assert "fails failed" in caplog.text and "oh dear" in caplog.text
 
 
 # The end
@@ -521,17 +521,139 @@ def test_helpers_are_used_again(reader: Reader, record: Record) -> None:
     assert len(set(record.threads)) <= 3
 
 
-def test_a_helper_with_nothing_to_do_ends(reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helpers_with_nothing_to_do_end_but_for_one(
+    reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(threads, "IDLE", 0.01)
-    lane = Lane(reader.crew, 1)
+    lane = Lane(reader.crew, 5)
+    for _ in range(5):
+        lane.submit(record.block)
+    record.wait_running(5)
+    record.gate.set()
+    record.wait(5)
+    deadline = monotonic() + BOUND
+    while len(alive()) > 2:  # the one that reads, and the one that is kept
+        assert monotonic() < deadline
     lane.submit(record.note)
+    record.wait(6)
+    assert len(alive()) == 2
+
+
+def wait_until_idle(reader: Reader, count: int = 1) -> None:
+    """Until so many threads wait for a task: the one that is kept."""
+    deadline = monotonic() + BOUND
+    while reader.crew._idle != count:
+        assert monotonic() < deadline
+
+
+class NoThread:
+    """In place of `threading.Thread`, while the system has none to give."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_the_kept_thread_takes_the_reading_over_where_none_can_be_started(
+    reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until_idle(reader)
+    lane = quick_lane(reader.crew)
+    wait_until_reading(reader, 1)
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    reader.submit(lane, record.block, "slow")
+    record.wait_running(1)
+    look_until_handed_over(reader)
+    reader.take(lambda: record.note("read"))
     record.wait(1)
-    for thread in alive():
-        if thread.ident == record.threads[0]:
-            thread.join(BOUND)
-            assert not thread.is_alive()
-    lane.submit(record.note)
+    assert record.ran == ["read"] and len(set(reader.readers)) == 2
+
+
+def test_the_reading_role_stays_where_it_is_when_no_thread_can_take_it(
+    reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wait_until_idle(reader)
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    first, second = quick_lane(reader.crew), quick_lane(reader.crew)
+    reader.submit(first, record.block, "slow")
+    record.wait_running(1)
+    look_until_handed_over(reader)  # to the one that is kept
+    reader.submit(second, record.block, "slow as well")
+    record.wait_running(2)
+    epoch = reader.crew._epoch
+    reader.crew.look_after(monotonic() + 2 * PATIENCE)
+    assert reader.crew._epoch == epoch
+    reader.take(lambda: record.note("read"))
+    record.gate.set()
+    record.wait(3)
+    assert set(record.ran) == {"slow", "slow as well", "read"}
+    assert caplog.text.count("cannot start a thread") == 1
+
+
+def test_a_lane_without_a_thread_is_run_as_soon_as_there_is_one(
+    reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until_idle(reader)
+    with monkeypatch.context() as none:
+        none.setattr(threading, "Thread", NoThread)
+        lanes = [Lane(reader.crew, 1) for _ in range(3)]
+        for lane in lanes:
+            lane.submit(record.block)
+        record.wait_running(1)
+        assert len(reader.crew.stranded) == 2
+        assert reader.crew.look_after(monotonic()), "the clock has to look again"
+    reader.crew.look_after(monotonic())
+    record.wait_running(3)
+    assert not reader.crew.stranded
+
+
+def test_what_is_stranded_at_the_end_is_run_by_a_thread_that_is_busy(
+    reader: Reader, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until_idle(reader)
+    busy, lane = Lane(reader.crew, 1), Lane(reader.crew, 1)
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    busy.submit(record.block, "busy")
+    record.wait_running(1)
+    lane.submit(record.note, "stranded")
+    reader.close()
+    record.gate.set()
     record.wait(2)
+    assert set(record.ran) == {"busy", "stranded"}
+
+
+def test_a_crew_that_cannot_start_says_so_and_may_be_started_later(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader()
+    with monkeypatch.context() as none:
+        none.setattr(threading, "Thread", NoThread)
+        with pytest.raises(RuntimeError, match="the system has none for it"):
+            reader.crew.start()
+    reader.crew.start()
+    reader.take(record.note)
+    record.wait(1)
+    reader.close()
+
+
+def test_a_reading_role_that_fails_is_taken_up_again(reader: Reader, record: Record) -> None:
+    def fails() -> None:
+        raise ValueError("oh dear")
+
+    reader.take(fails)
+    reader.take(record.note)
+    record.wait(1)
+
+
+def test_a_task_told_to_an_idle_thread_leaves_the_count_of_them_right(reader: Reader, record: Record) -> None:
+    wait_until_idle(reader)
+    wait_until_reading(reader, 1)
+    for number in range(3):
+        reader.crew.tell(record.note)
+        record.wait(number + 1)
+    wait_until_idle(reader)
+    reader.crew.run(record.note)
+    record.wait(4)
+    wait_until_idle(reader)
 
 
 def test_nothing_is_logged_when_all_is_well(reader: Reader, record: Record, caplog: pytest.LogCaptureFixture) -> None:

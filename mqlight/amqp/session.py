@@ -1,0 +1,387 @@
+"""One AMQP session (section 2.5): its windows, its links, and what the peer's frames mean for them.
+
+The rules of this file:
+
+* A fault of the peer raises :class:`SessionError`, which ends the session, or :class:`GarbledError`, which ends the
+  connection. A fault of one link ends that link.
+* Numbers of transfers and deliveries never wrap here.
+* Our incoming window is always wide open: memory is bounded by credit and by the largest message.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mqlight.amqp.connection import Connection
+from mqlight.amqp.frames import (
+    ACCEPTED,
+    BEGIN,
+    END,
+    FLOW,
+    MODIFIED,
+    RECEIVED,
+    REJECTED,
+    RELEASED,
+    U32,
+    U64,
+    Fields,
+    GarbledError,
+    SessionError,
+    behind,
+    described_error,
+    frame,
+    performative,
+)
+from mqlight.amqp.link import Link
+from mqlight.amqp.termini import read_terminus
+from mqlight.amqp.types import Condition, Outcome
+from mqlight.amqp.values import Uint, Ushort
+
+WINDOW: Final = 2**31 - 1
+_STATE: Final = b"\x00\x53\x24\x45"
+_missing: Final = object()
+_accepted: Final = Outcome.ACCEPTED
+
+
+class Session:
+    """One session. ``begun``: the peer's begin is here. ``ended``: our end is written."""
+
+    __slots__ = (
+        "attaching",
+        "begun",
+        "channel",
+        "connection",
+        "delivery",
+        "ended",
+        "expected",
+        "free",
+        "handles",
+        "next_in",
+        "next_out",
+        "peer_channel",
+        "peer_handle_max",
+        "remote",
+        "unsettled",
+        "waiting",
+        "window",
+    )
+
+    def __init__(self, connection: Connection, channel: int) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.peer_channel = -1
+        self.peer_handle_max = U32
+        self.begun = False
+        self.ended = False
+        self.next_out = 0
+        """The number of our next transfer."""
+        self.window = 0
+        """The first number that the peer has no room for (section 2.5.6)."""
+        self.delivery = 0
+        """The number of our next delivery."""
+        self.next_in = 0
+        self.expected = -1
+        """The number of the peer's next delivery; -1: any."""
+        self.handles: dict[int, Link] = {}
+        self.free: list[int] = []
+        self.remote: dict[int, Link] = {}
+        """Links by the peer's handle."""
+        self.attaching: dict[tuple[str, bool], Link] = {}
+        """Links that this end attached, and the peer has not answered."""
+        self.unsettled: dict[int, Link] = {}
+        """The links of our unsettled deliveries, by number."""
+        self.waiting: dict[Link, None] = {}
+        """Links with messages that wait."""
+
+    def write(self, data: bytes) -> None:
+        """Write a frame behind the dispositions that are due."""
+        out = self.connection.out
+        if out.last >= 0:
+            out.flush()
+        out.write(data)
+
+    def write_begin(self) -> None:
+        """Write our begin (section 2.7.2)."""
+        peer = Ushort(self.peer_channel) if self.peer_channel >= 0 else None
+        fields: list[Any] = [peer, Uint(self.next_out), Uint(WINDOW), Uint(WINDOW)]
+        self.write(frame(self.channel, performative(BEGIN, fields)))
+
+    def begin(self, fields: Fields, channel: int) -> None:
+        """Take the peer's begin, which came on ``channel``."""
+        next_out = fields.needed(1, U32, "next-outgoing-id")
+        window = fields.needed(2, U32, "incoming-window")
+        fields.needed(3, U32, "outgoing-window")
+        handle_max = fields.number(4, U32)
+        self.begun = True
+        self.peer_channel = channel
+        self.peer_handle_max = handle_max if handle_max >= 0 else U32
+        self.next_in = next_out
+        self.window = self.next_out + window
+
+    def end(self, condition: Condition | None) -> None:
+        """Write our end (section 2.7.7), and forget the links."""
+        if not self.ended:
+            self.write(frame(self.channel, performative(END, [described_error(condition)])))
+            self.ended = True
+
+    def drop(self, condition: Condition | None) -> None:
+        """Forget the links because the session is over."""
+        links = list(self.handles.values())
+        links += [link for link in self.remote.values() if link.handle < 0]
+        for link in links:
+            link.drop(False, condition)
+
+    def forget(self, link: Link) -> None:
+        """Forget a link."""
+        connection = self.connection
+        if self.remote.get(link.peer_handle) is link:
+            del self.remote[link.peer_handle]
+        if self.handles.get(link.handle) is link:
+            del self.handles[link.handle]
+            self.free.append(link.handle)
+        key = (link.name, link.receiver)
+        if self.attaching.get(key) is link:
+            del self.attaching[key]
+        if connection.attached.get(key) is link:
+            del connection.attached[key]
+        connection.all_links.pop(link, None)
+        self.waiting.pop(link, None)
+
+    def flow_fields(self) -> list[Any]:
+        """Return the session's part of a flow (section 2.7.4)."""
+        next_in = Uint(self.next_in & U32) if self.begun else None
+        return [next_in, Uint(WINDOW), Uint(self.next_out & U32), Uint(WINDOW)]
+
+    def _link(self, fields: Fields, what: str) -> Link:
+        handle = fields.needed(0 if what != "flow" else 4, U32, "handle")
+        link = self.remote.get(handle)
+        if link is None:
+            raise SessionError(
+                "amqp:session:unattached-handle", f"a {what} came for handle {handle}, which has no link"
+            )
+        return link
+
+    # Attach and detach
+
+    def on_attach(self, fields: Fields) -> None:
+        """Take an attach (section 2.7.3)."""
+        name, handle = fields.text(0), fields.needed(1, U32, "handle")
+        if name is None:
+            raise GarbledError("an attach lacks its mandatory field name")
+        name = str(name)
+        receiver = not fields.role(2)
+        source, target = fields.described(5), fields.described(6)
+        size, snd_mode, rcv_mode = fields.number(10, U64), fields.number(3, 2), fields.number(4, 1)
+        count = fields.number(9, U32)
+        if receiver and count < 0:
+            raise GarbledError("the attach of a sender lacks its mandatory field initial-delivery-count")
+        read_source, read_target = read_terminus(source), read_terminus(target)
+        if handle in self.remote:
+            raise SessionError("amqp:session:handle-in-use", f"an attach came for handle {handle}, which is in use")
+        connection = self.connection
+        key = (name, receiver)
+        link = self.attaching.pop(key, None)
+        if link is None:
+            link = Link(self, name, receiver, False)
+            self._steal(key, read_source if not receiver else read_target)
+            connection.all_links[link] = None
+            connection.attached[key] = link
+        link.peer_handle = handle
+        self.remote[handle] = link
+        link.source, link.target = read_source, read_target
+        link.remote_source, link.remote_target = source, target
+        link.snd_mode, link.rcv_mode = snd_mode, rcv_mode
+        link.peer_max_message_size = max(0, size)
+        if receiver:
+            link.limit += count - link.count
+            link.count = count
+        connection.handler.on_attach(link)
+
+    def _steal(self, key: tuple[str, bool], terminus: Any) -> None:
+        """End the link that has the name of a new one (section 2.6.1).
+
+        On another session it must have the same address as well: some clients give one name to a link on each of their
+        sessions.
+        """
+        old = self.connection.attached.get(key)
+        if old is None or old.closed or old.detached:
+            return
+        known = old.target if old.receiver else old.source
+        if old.session is self or known.address == terminus.address:
+            reason = f"another attach of the link {old.name:.80} took its place"
+            condition = Condition("amqp:link:stolen", reason)
+            old.detach(True, condition)
+            old.closed = True
+            old.handler.on_detach(old, False, condition)
+
+    def on_detach(self, fields: Fields) -> None:
+        """Take a detach (section 2.7.5). What is unsettled is released first, never left to settle without a state
+        (section 2.6.13).
+        """
+        link = self._link(fields, "detach")
+        closed, condition = fields.flag(1), fields.condition(2)
+        if not link.closed and not link.detached:
+            for handle in sorted(link.held):
+                link.settle(handle, Outcome.RELEASED)
+            link.detach(closed)
+        link.drop(closed, condition)
+
+    # Flow
+
+    def on_flow(self, fields: Fields) -> None:
+        """Take a flow (section 2.7.4)."""
+        next_in, window = fields.number(0, U32), fields.needed(1, U32, "incoming-window")
+        fields.needed(2, U32, "next-outgoing-id")
+        fields.needed(3, U32, "outgoing-window")
+        link = self._link(fields, "flow") if fields.number(4, U32) >= 0 else None
+        self.window = self.next_out - behind(self.next_out, max(0, next_in)) + window
+        if link is not None:
+            count, credit = fields.number(5, U32), fields.number(6, U32)
+            if link.receiver:
+                moved = -behind(link.count, count) if count >= 0 else 0
+                if moved > 0:
+                    link.count = min(link.count + moved, max(link.limit, link.count))
+            else:
+                used = link.count if count < 0 else behind(link.count, count)
+                if not link.detached and credit >= 0:
+                    link.limit = link.count - used + credit
+                link.drain = fields.flag(8)
+        for waiting in list(self.waiting):
+            waiting.send_queue()
+        echo = fields.flag(9)
+        if link is None:
+            if echo:
+                self.write(frame(self.channel, performative(FLOW, self.flow_fields())))
+        elif not link.closed:
+            link.handler.on_credit(link)
+            if echo and not link.closed:
+                link.write_flow()
+
+    # Transfers
+
+    def on_transfer(self, fields: Fields, payload: bytes) -> None:
+        """Take a transfer (section 2.7.5)."""
+        link = self._link(fields, "transfer")
+        if not link.receiver:
+            raise GarbledError("a message came over a link that this end sends on")
+        self.next_in += 1
+        number, form = fields.number(1, U32), fields.number(3, U32)
+        settled, more, aborted = fields.flag(4), fields.flag(5), fields.flag(9)
+        if link.parts is None:
+            tag = fields.any(2)
+            if number < 0 or (self.expected >= 0 and number != self.expected):
+                raise GarbledError(f"the delivery {number} came where {self.expected} was due")
+            if not isinstance(tag, bytes):
+                raise GarbledError("the first transfer of a delivery lacks its mandatory field delivery-tag")
+            self.expected = (number + 1) & U32
+            if link.count >= link.limit and not link.closed:
+                link.fail(Condition("amqp:link:transfer-limit-exceeded", "a message came without link-credit"))
+            link.count += 1
+            link.parts = []
+            link.part_number = number
+            link.part_settled = False
+            link.format = max(0, form)
+            if link.tags is not None and tag != number.to_bytes(4, "big"):
+                link.tags[number] = tag
+        elif number >= 0 and number != link.part_number:
+            raise GarbledError(f"the delivery {number} came where {link.part_number} was not over")
+        elif form >= 0 and form != link.format:
+            reason = f"the message-format changed from {link.format} to {form} within a delivery"
+            link.fail(Condition("amqp:invalid-field", reason))
+        link.part_settled = link.part_settled or settled
+        if aborted or link.closed:
+            if link.closed:
+                self.connection.discard()
+            link.forget_parts()
+            if more and not aborted:
+                link.parts = []
+            return
+        link.parts.append(payload)
+        link.part_size += len(payload)
+        self.connection.partial += len(payload)
+        if link.max_message_size and link.part_size > link.max_message_size:
+            link.forget_parts()
+            if more:
+                link.parts = []
+            reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
+            link.fail(Condition("amqp:link:message-size-exceeded", f"{reason} (max-message-size)"))
+        elif not more:
+            message = b"".join(link.parts)
+            link.forget_parts()
+            self.deliver(link, link.part_number, message, link.part_settled)
+
+    def deliver(self, link: Link, number: int, message: bytes, settled: bool) -> None:
+        """Give a whole message to the link's handler."""
+        if not settled:
+            link.held.add(number)
+        link.handler.on_message(link, number, message, settled)
+        if settled and link.tags:
+            link.tags.pop(number, None)
+
+    # Dispositions
+
+    def on_disposition(self, fields: Fields) -> None:
+        """Take a disposition (section 2.7.6)."""
+        receiver = fields.role(0)
+        first, last = fields.needed(1, U32, "first"), fields.number(2, U32)
+        settled, state = fields.flag(3), fields.described(4)
+        span = (last - first) & U32 if last >= 0 else 0
+        if not receiver:
+            if settled:
+                self._settled_by_sender(first, span)
+            return
+        outcome, condition, received = _accepted, None, False
+        if state is not None and ACCEPTED <= state.code <= MODIFIED:
+            if state.code == REJECTED:
+                outcome, condition = Outcome.REJECTED, state.condition(0) or Condition("", "")
+            elif state.code == RELEASED:
+                outcome = Outcome.RELEASED
+            elif state.code == MODIFIED:
+                outcome = Outcome.MODIFIED if state.flag(0) else Outcome.RELEASED
+                if state.flag(1):
+                    outcome = Outcome.UNDELIVERABLE
+        elif not settled:
+            if state is None or state.code != RECEIVED:
+                return
+            received = True
+        # else it is settled without an outcome, which counts as accepted
+        numbers = self._numbers(first, span)
+        if received:
+            for number in numbers:
+                self._received(number)
+            return
+        if not settled:  # the receiver settles second (section 2.6.12)
+            out = self.connection.out
+            if out.last >= 0:
+                out.flush()
+            out.write_disposition(self.channel, False, first, (first + span) & U32, True, _STATE)
+        for number in numbers:
+            self.tell(number, outcome, condition)
+
+    def _numbers(self, first: int, span: int) -> list[int]:
+        """Return the unsettled deliveries of a range, however large the range is."""
+        if span < len(self.unsettled):
+            return [(first + more) & U32 for more in range(span + 1)]
+        return [number for number in self.unsettled if (number - first) & U32 <= span]
+
+    def tell(self, number: int, outcome: Outcome, condition: Condition | None) -> None:
+        """Tell the outcome of one of our deliveries, once."""
+        link = self.unsettled.pop(number, None)
+        if link is not None:
+            key = link.late.pop(number, number) if link.late else number
+            token = link.unsettled.pop(key, _missing)
+            if token is not _missing and not link.closed:
+                link.handler.on_outcome(link, token, outcome, condition)
+
+    def _received(self, number: int) -> None:
+        link = self.unsettled.get(number)
+        if link is not None and not link.closed:
+            token = link.unsettled.get(link.late.get(number, number), _missing)
+            if token is not _missing:
+                link.handler.on_received(link, token)
+
+    def _settled_by_sender(self, first: int, span: int) -> None:
+        """The sender has forgotten deliveries: what this end held of them need not be settled any more."""
+        for link in list(self.remote.values()):
+            if link.receiver and link.held:
+                link.held = {handle for handle in link.held if (handle - first) & U32 > span}

@@ -1,0 +1,105 @@
+"""Sources and targets (sections 3.5.3, 3.5.4, 4.5.1): read from an attach, and written into one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mqlight.amqp.frames import U32, Fields, GarbledError, symbol_array
+from mqlight.amqp.types import Terminus
+from mqlight.amqp.values import Array, Described, Symbol, Uint, Ulong
+
+SOURCE: Final = 0x28
+TARGET: Final = 0x29
+COORDINATOR: Final = 0x30
+_OUTCOMES: Final = Array(
+    "symbol",
+    (
+        Symbol("amqp:accepted:list"),
+        Symbol("amqp:rejected:list"),
+        Symbol("amqp:released:list"),
+        Symbol("amqp:modified:list"),
+    ),
+)
+
+_DELETE_ON_CLOSE: Final = {Symbol("lifetime-policy"): Described(Ulong(0x2B), [])}
+"""The node ends with the link that made it (section 3.5.10)."""
+
+
+def read_terminus(fields: Fields | None) -> Terminus:
+    """Return what an attach says of a source or target; a null one has no address. Raises GarbledError."""
+    if fields is None:
+        return Terminus(None)
+    if fields.code == COORDINATOR:
+        return Terminus(None, coordinator=True, capabilities=fields.symbols(0))
+    if fields.code != SOURCE and fields.code != TARGET:
+        raise GarbledError(f"a frame makes no sense: {fields.code:#x} stands where a source or target is due")
+    source = fields.code == SOURCE
+    address = fields.text(0)
+    return Terminus(
+        address=None if address is None else str(address),
+        timeout=max(0, fields.number(3, U32)),
+        dynamic=fields.flag(4),
+        capabilities=fields.symbols(10 if source else 6),
+        durable=fields.number(1, U32) > 0,
+        never=fields.text(2) == "never",
+        copy=source and fields.text(6) == "copy",
+        filters=_filters(fields.any(7)) if source else (),
+        outcomes=fields.symbols(9) if source else (),
+    )
+
+
+def _filters(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return tuple([str(name) for name in value]) if isinstance(value, dict) else ("that is no map",)
+
+
+def wanted_terminus(terminus: Terminus, code: int) -> Any:
+    """Return a terminus as this end asks for it."""
+    if terminus.coordinator:
+        return Described(Ulong(COORDINATOR), [])
+    durable: Any = None
+    expiry: Any = None
+    if terminus.timeout:
+        expiry = Symbol("link-detach")
+    if terminus.durable:
+        durable, expiry = Uint(2), Symbol("never")
+    timeout = Uint(terminus.timeout) if terminus.timeout else None
+    return _terminus(code, terminus, durable, expiry, timeout, None)
+
+
+def answered_terminus(granted: Terminus, remote: Fields | None, code: int, ours: bool) -> Any:
+    """Return a terminus as it is answered. An accepted link has both, also where the peer gave none (section 2.6.3).
+
+    Args:
+        granted: What the peer asked for, or what its owner made of it.
+        remote: The fields that the peer gave.
+        ours: It is this end's terminus. Of its own one the peer has the last word.
+    """
+    if remote is not None and remote.code == COORDINATOR:
+        return Described(Ulong(COORDINATOR), [symbol_array(granted.capabilities)])
+    timeout = Uint(granted.timeout) if granted.timeout else None
+    durable: Any = None
+    expiry: Any = None
+    if ours:
+        durable = Uint(1) if granted.durable else None
+        expiry = Symbol("never" if granted.never else "link-detach")
+    elif remote is not None:
+        durability, policy = remote.number(1, U32), remote.text(2)
+        durable = Uint(durability) if durability > 0 else None
+        expiry = None if policy is None else Symbol(policy.encode("ascii", "replace").decode())
+    outcomes = None
+    if code == SOURCE:
+        outcomes = symbol_array(granted.outcomes) or (_OUTCOMES if ours else None)
+    return _terminus(code, granted, durable, expiry, timeout, outcomes)
+
+
+def _terminus(code: int, terminus: Terminus, durable: Any, expiry: Any, timeout: Any, outcomes: Any) -> Any:
+    dynamic, properties = (True, _DELETE_ON_CLOSE) if terminus.dynamic else (None, None)
+    fields: list[Any] = [terminus.address, durable, expiry, timeout, dynamic, properties]
+    if code == SOURCE:
+        fields += [None, None, None, outcomes]
+    fields.append(symbol_array(terminus.capabilities))
+    while fields and fields[-1] is None:
+        fields.pop()
+    return Described(Ulong(code), fields)

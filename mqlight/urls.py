@@ -1,0 +1,171 @@
+"""URLs of messaging services: how they are split, what is wrong with one, and how one is shown.
+
+The rule of this file: no text shows any part of a password, whatever the URL looks like. So a text about a URL takes it
+from `shown`, and says of a user or password no more than the one character that has to be written as a percent code.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from mqlight.errors import InvalidArgumentError
+from mqlight.wire.text import control_in, nearest, printable
+
+__all__ = ["OPTIONS", "PORTS", "options_of", "shown", "split", "split_list", "without_passwords"]
+
+PORTS = {"amqp": 5672, "amqps": 5671}
+OPTIONS = ("dialect", "heartbeat", "queues", "vhost")
+"""What the query of an amqp URL may say."""
+HEARTBEATS = (1.0, 3600.0)
+"""Seconds: the least and the most that `?heartbeat=` may say."""
+
+_PREFIX = re.compile(r"((?:[a-z][a-z0-9+.-]*:)?//|(?:amqps?|https?):)(.*)", re.IGNORECASE | re.DOTALL)
+_NEXT = re.compile(r",\s*(?=[a-z][a-z0-9+.-]*://|$)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:/?#]*)(?::(\d{0,5}))?((?:[/?#].*)?)", re.DOTALL)
+_EMBEDDED = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)\S*@")
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
+
+
+def split_list(text: str) -> list[str]:
+    """Return the URLs of a list with commas between them. A comma inside a URL stays: each URL begins with a scheme."""
+    return [url.strip() for url in _NEXT.split(text.strip()) if url.strip()]
+
+
+def shown(url: object) -> str:
+    """Return a URL, valid or not, without its user and password, fit for an error or a log."""
+    found = _PREFIX.fullmatch(str(url))
+    prefix, rest = found.groups() if found else ("", str(url))
+    rest = rest.rpartition("@")[2]
+    parts = _AUTHORITY.fullmatch(rest)
+    if parts is None or int(parts[2] or 0) > 65535:
+        host = rest.partition(":")[0]  # after the colon there may be a password whose "@host" was forgotten
+        rest = f"{host}:***" if ":" in rest else "***"
+    elif parts[3]:
+        tail = re.sub(r"=[^&#]*", "=***", parts[3])
+        if parts[2] is not None and not prefix.lower().startswith("http"):
+            tail = tail[0] + "..."  # else a password such as 12/34 would show
+        rest = rest[: len(rest) - len(parts[3])] + tail
+    return printable(prefix + rest)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text of somebody else's with the users and passwords taken out of the URLs in it."""
+    return _EMBEDDED.sub(r"\1", text)
+
+
+def split(url: object) -> tuple[SplitResult, str | None, str | None]:
+    """Return the parts of a URL that has a host, and its user and password, percent decoded.
+
+    Raises:
+        InvalidArgumentError: it is no such URL. The sentence says why.
+    """
+    if not isinstance(url, str):
+        raise InvalidArgumentError("Service is an unsupported type", argument="service")
+    wrong = _wrong(url)
+    if wrong is not None:
+        raise invalid(url, wrong)
+    parts = urlsplit(url)
+    if not parts.username and not parts.password:
+        return parts, None, None
+    if not parts.username or parts.password is None:
+        raise InvalidArgumentError(
+            "Both user and password must be specified together", argument="service", value=shown(url)
+        )
+    return parts, _decoded(url, "user", parts.username), _decoded(url, "password", parts.password)
+
+
+def options_of(url: str, query: str) -> dict[str, str]:
+    """Return the options that the query of an amqp URL holds.
+
+    Raises:
+        InvalidArgumentError: an option that does not exist, or that cannot have its value.
+    """
+    options = {}
+    for pair in query.split("&") if query else ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise invalid(url, "an option in it is not written name=value")
+        ((name, value),) = parse_qsl(f"{name}={value}", keep_blank_values=True)
+        if name not in OPTIONS:
+            near = nearest(name, OPTIONS)
+            advice = f"did you mean {near}?" if near else f"there are {', '.join(OPTIONS)}"
+            raise InvalidArgumentError(
+                f"There is no option {printable(name, 40)!r} of the service URL {shown(url)}; {advice}",
+                argument="service",
+                value=shown(url),
+            )
+        if (control := control_in(value)) is not None:
+            raise invalid(url, f"its option {name} has the control character {control}")
+        options[name] = value
+    _check_heartbeat(options.get("heartbeat"))
+    return options
+
+
+def invalid(url: object, why: str) -> InvalidArgumentError:
+    """Return the error for a URL that is none."""
+    return InvalidArgumentError(f"Service {shown(url)} is not a valid URL: {why}", argument="service", value=shown(url))
+
+
+def _wrong(url: str) -> str | None:
+    """Why a text is not a URL with a host."""
+    if url != url.strip():
+        return "it begins or ends with white space; take that out"
+    found = _PREFIX.fullmatch(url)
+    rest = found[2] if found else url
+    is_web = url.lower().startswith(("http:", "https:"))
+    login = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[0] if is_web else rest.rpartition("@")[0]
+    for character in login:
+        if character in "/?#[] " or not character.isprintable():
+            code = quote(character, safe="", errors="replace")
+            return f"its user or password has the character {printable(repr(character))}; write it as {code}"
+    if _BAD_ESCAPE.search(login):
+        return "its user or password has the character '%'; write it as %25"
+    if "://" not in url:
+        return "it begins with no scheme; write amqp://HOST or amqps://HOST"
+    if not url.isprintable() or " " in url:
+        return "it has a space or a character that cannot be printed"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None:
+        return "its host is no name and no IP address; an IPv6 address stands in brackets"
+    try:
+        port_fits = parts.port != 0
+    except ValueError:
+        port_fits = False
+    if not port_fits:
+        return "its port is not a number from 1 to 65535 (after a user and a password come @ and the host)"
+    host = unquote(parts.hostname or "")
+    if not host:
+        return "it names no host"
+    if "," in host or " " in host or not host.isprintable():
+        return "its host has a comma, a space or a control character; in a list each URL has its own scheme"
+    return "it has a '#'; write it as %23" if "#" in url else None
+
+
+def _decoded(url: str, what: str, text: str) -> str:
+    try:
+        decoded: str | None = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        decoded = None
+    if decoded is None:
+        raise invalid(url, f"the percent codes of its {what} are not UTF-8")
+    if (control := control_in(decoded)) is not None:
+        raise invalid(url, f"its {what} has the control character {control.partition(' ')[0]}")
+    return decoded
+
+
+def _check_heartbeat(text: str | None) -> None:
+    least, most = HEARTBEATS
+    try:
+        fits = text is None or least <= float(text) <= most
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InvalidArgumentError(
+            f"heartbeat={text} in the service URL is not a number of seconds from {least:g} to {most:g}",
+            argument="heartbeat",
+            value=text,
+        )
