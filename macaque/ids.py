@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-__all__ = ["id_of_child", "made_up_id"]
+from mqlight.wire import forks
 
-MOST_KEPT = 240
-"""Characters of a chosen id that a forked child keeps, so that there is room for its own end."""
+__all__ = ["id_of_child", "made_up_id"]
 
 
 def made_up_id() -> str:
@@ -21,4 +20,4 @@ def id_of_child(chosen: str | None) -> str:
     Args:
         chosen: what the application chose for the parent, None where the parent's was made up.
     """
-    return made_up_id() if chosen is None else f"{chosen[:MOST_KEPT]}.{secrets.token_hex(4)}"
+    return made_up_id() if chosen is None else forks.child_id(chosen)

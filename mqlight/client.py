@@ -26,8 +26,6 @@ from mqlight.wire import forks
 
 __all__ = ["Client"]
 
-MOST_KEPT = 240
-"""Characters of a chosen id that a forked child keeps, so that there is room for its own end."""
 STOP_TIMEOUT = 10.0
 """Seconds that `stop` gives to messages that are on their way out."""
 
@@ -96,7 +94,7 @@ class Client:
         if self._chosen is None:
             self._begin(arguments.auto_client_id(secrets.randbits(28)))
         else:
-            self._begin(f"{self._chosen[:MOST_KEPT]}.{secrets.token_hex(4)}")
+            self._begin(forks.child_id(self._chosen))
         self._forked = ran
 
     def __repr__(self) -> str:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["register", "stay_out"]
+__all__ = ["child_id", "register", "stay_out"]
+
+MOST_KEPT = 240
+"""Characters of a chosen client id that a child keeps, so that there is room for its own end."""
 
 
 class Owner(Protocol):
@@ -25,6 +29,11 @@ class Owner(Protocol):
 
 _owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
+
+
+def child_id(chosen: str) -> str:
+    """Return the client id of a child whose parent goes on with the id that the application chose."""
+    return f"{chosen[:MOST_KEPT]}.{secrets.token_hex(4)}"
 
 
 def register(owner: Owner) -> None:
