@@ -1,11 +1,12 @@
-# make run      install into .venv and run the server, the back ends and the front end; Ctrl-C stops them
-# make test     install what the tests need, then lint, check types and run every test
-# make test-compiled  the tests of mqlight.amqp, wire and server on the compiled build alone (part of make test)
-# make test-pythons   run the tests on every Python from 3.10 to 3.14 that is here, but browser, brokers and faults
-# make bench    compare with nats-py over nats-server in one run
-# make bench-brokers   compare with FastStream and nameko on RabbitMQ 4 in one run
-# make fuzz     throw RUNS hostile inputs at TARGET (sasl, value, message, topics, envelope, server ...: tests/fuzz)
-# make soak     a million calls through everything; fails when memory or descriptors grow (SOAK_ARGS="--calls 100000")
+# make run            Install into .venv, and run the server, the back ends and the front end until Ctrl-C.
+# make test           Install the packages of the tests, then lint, check types and run every test in TESTERS processes.
+# make test-compiled  Run the tests of mqlight.amqp, dialects, net and server on the compiled build (part of make test).
+# make test-pythons   Run the tests on every installed Python from 3.10 to 3.14, without browser, brokers and faults.
+# make bench          Compare with nats-py and nats-server in one run.
+# make bench-brokers  Compare with FastStream and nameko on RabbitMQ 4 in one run.
+# make fuzz           Give RUNS hostile inputs to TARGET (sasl, value, message, topics, envelope, server ...: tests/fuzz).
+# make soak           Make a million calls, and fail if memory or descriptors grow (SOAK_ARGS="--calls 100000").
+# make clean          Remove .venv and build.
 #
 # Paths are relative and nothing goes through .venv/bin's scripts, whose first line breaks in a path with a space.
 
@@ -15,6 +16,7 @@ PORT ?= 8000
 WORKERS ?= 1
 export AMQP_PORT PORT WORKERS
 
+TESTERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TARGET ?= server
@@ -33,14 +35,16 @@ run: .venv/.installed-run
 test: .venv/.installed-test
 	@./scripts/install-browser
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n $(TESTERS) $(PYTEST_ARGS) || { echo "The tests that failed run once more, alone:"; \
+	    .venv/bin/python -m pytest -n 0 --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 	@$(MAKE) --no-print-directory test-compiled
 
 # The engine and the layers that stand on it run compiled as well as plain; without a C compiler, plain alone.
 test-compiled: .venv/.installed-test
 	@if command -v "$${CC:-cc}" >/dev/null 2>&1 && [ -z "$$MACAQUE_PURE" ]; then \
-	    ./scripts/compiled && cd build/compiled && ../../.venv/bin/python -m pytest tests/amqp tests/wire tests/server; \
+	    ./scripts/compiled && cd build/compiled && ../../.venv/bin/python -m pytest -n $(TESTERS) tests/amqp tests/dialects tests/net tests/mqlight tests/server; \
 	else echo "No C compiler: the tests ran on the plain build alone."; fi
 
 test-pythons:

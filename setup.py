@@ -16,19 +16,48 @@ from setuptools.command.build_ext import build_ext
 
 SOURCE = "https://github.com/macaque-amqp/macaque"
 COMPILED = [
+    "mqlight/amqp/attaching.py",
+    "mqlight/amqp/channels.py",
     "mqlight/amqp/connection.py",
+    "mqlight/amqp/dispositions.py",
     "mqlight/amqp/engine.py",
+    "mqlight/amqp/fast_frames.py",
+    "mqlight/amqp/fast_messages.py",
     "mqlight/amqp/frames.py",
     "mqlight/amqp/greeting.py",
+    "mqlight/amqp/heartbeat.py",
+    "mqlight/amqp/incoming.py",
     "mqlight/amqp/link.py",
+    "mqlight/amqp/opening.py",
     "mqlight/amqp/output.py",
     "mqlight/amqp/sasl.py",
     "mqlight/amqp/session.py",
     "mqlight/amqp/termini.py",
-    "mqlight/amqp/usual.py",
-    "mqlight/amqp/usual_frames.py",
+    "mqlight/amqp/unsent.py",
+    "mqlight/amqp/waiting.py",
+    "mqlight/delivery.py",
+    "mqlight/inbox.py",
+    "mqlight/net/clock.py",
+    "mqlight/net/crew.py",
+    "mqlight/net/driver.py",
+    "mqlight/net/tcp.py",
+    "mqlight/outbox.py",
+    "mqlight/protocol.py",
+    "mqlight/server/broker.py",
+    "mqlight/server/destination.py",
+    "mqlight/server/ibm_mq.py",
+    "mqlight/server/links.py",
+    "mqlight/server/protocol.py",
+    "mqlight/server/sources.py",
+    "mqlight/subscription.py",
 ]
-"""Pure, strictly typed modules. An editable install runs them as they are, so that a change is seen at once."""
+"""The path of the messages. An editable install runs them as they are, so that a change is seen at once.
+
+These stay plain: `codec`, `reading`, `sections`, `message` and `admission`, because values there are subclasses of int,
+str and bytes, which compiled code takes for their bases, and because nothing usual goes through the first four;
+`outgoing` and `queued`, which are msgspec's; `topics`, which is asked about what is no text; and `mqlight/connection`,
+to which there are weak references.
+"""
 COMMANDS = {"bdist_wheel", "build", "build_ext", "install"}
 TYPE_CHECK = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
 
@@ -55,7 +84,7 @@ def can_compile() -> bool:
         customize_compiler(compiler)
         compiler.compile([str(source)], output_dir=folder, include_dirs=[get_python_inc()])
     except Exception as error:  # whatever stands in the way: it works without
-        print(f"mqlight.amqp is installed as plain Python: {error}", file=sys.stderr)
+        print(f"macaque is installed as plain Python: {error}", file=sys.stderr)
         return False
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -71,7 +100,7 @@ def extensions() -> list:
 
         return mypycify([*TYPE_CHECK, *COMPILED], opt_level="3", debug_level="0", group_name="mqlight")
     except (Exception, SystemExit) as error:  # mypyc ends the process when it cannot go on
-        print(f"mqlight.amqp is installed as plain Python: mypyc failed: {error}", file=sys.stderr)
+        print(f"macaque is installed as plain Python: mypyc failed: {error}", file=sys.stderr)
         return []
 
 
@@ -82,7 +111,7 @@ class BuildOrGoWithout(build_ext):
         try:
             super().run()
         except Exception as error:
-            print(f"mqlight.amqp is installed as plain Python: {error}", file=sys.stderr)
+            print(f"macaque is installed as plain Python: {error}", file=sys.stderr)
             for built in self.get_outputs():
                 Path(built).unlink(missing_ok=True)
             self.extensions = []

@@ -1,9 +1,9 @@
-"""`python -m backend`: a worker that turns words into upper case; start as many as you like.
+"""`python -m backend`: a worker that turns words into upper case. Any number of workers may run.
 
-All workers share the destination `python-back-end` of the topic `mqlight/sample/wordsuppercase`, so each word goes to
-exactly one of them, and words sent while none is running wait for the next one. The server to connect to is
-`MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. SIGTERM and SIGINT finish the word in
-hand, then stop; a second one stops at once. `--delay 0.5` is slow motion: each word takes half a second.
+All workers share the destination `python-back-end` of the topic `mqlight/sample/wordsuppercase`. So each word goes to
+exactly one worker, and words that are sent while no worker runs wait for the next one. The messaging server is
+`MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. SIGTERM and SIGINT finish the current
+word, then stop; a second signal stops at once. `--delay 0.5` is slow motion: each word takes half a second.
 """
 
 from __future__ import annotations
@@ -23,29 +23,35 @@ SHARE_ID = "python-back-end"
 CLIENT_ID = "backend_" + uuid.uuid4().hex[:7]
 
 CREDIT = 5
-"""Words that this worker holds at a time: the next one is here when one is answered."""
+"""Words that this worker holds at a time, so that the next word is here when one is answered."""
 
 log = logging.getLogger("backend")
 
 
 def fail(error: Exception) -> NoReturn:
-    """End with one line on stderr: the environment, or the server that it names, has to be changed first."""
+    """End with one line on stderr. The environment, or the server that it names, must be changed first."""
     print(f"backend: {error}", file=sys.stderr)
     sys.exit(2)
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds from 0 to 3600; raise ValueError."""
+    """Return a number of seconds from 0 to 3600. Raises ValueError."""
     value = float(text)
     if not 0 <= value <= 3600:
         raise ValueError
     return value
 
 
-parser = argparse.ArgumentParser(prog="python -m backend", description="Turn words into upper case.")
-parser.add_argument("--delay", type=seconds, default=0.0, help="slow motion: seconds that each word takes longer")
-parser.add_argument("--log-level", choices=LEVELS, default="info", help="the least level that is logged")
-parser.add_argument("--log-format", choices=FORMATS, default="text", help="lines of text, or JSON objects")
+parser = argparse.ArgumentParser(prog="python -m backend", description="Run a worker that turns words into upper case.")
+parser.add_argument(
+    "--delay", type=seconds, default=0.0, metavar="SECONDS", help="Work on each word for SECONDS longer."
+)
+parser.add_argument(
+    "--log-level", choices=LEVELS, default="info", help="Log lines of this level and above. [default: info]"
+)
+parser.add_argument(
+    "--log-format", choices=FORMATS, default="text", help="Log lines of text or JSON objects. [default: text]"
+)
 options = parser.parse_args(None if __name__ == "__main__" else [])
 
 try:
@@ -54,13 +60,13 @@ except (TypeError, ValueError) as error:
     fail(error)
 
 
-# In slow motion one word at a time: a slow worker holds back one word, and the others of the share take the rest.
+# In slow motion the worker holds one word at a time, so that the other workers of the share take the rest.
 @app.service(SERVICE, share_id=SHARE_ID, credit=1 if options.delay else CREDIT)
 def upper_case(data: object) -> dict[str, str | float]:
-    """Take `{"word": str}` and return its upper case; abort with 400 otherwise.
+    """Take `{"word": str}` and return the word in upper case. Abort with 400 for any other data.
 
     Returns:
-        `{"word": the upper case, "backend": this worker, "workMs": the milliseconds that it took}`.
+        `{"word": the upper case, "backend": this worker, "workMs": the milliseconds of the work}`.
     """
     began = time.monotonic()
     word = data.get("word") if isinstance(data, dict) else None

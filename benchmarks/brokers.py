@@ -1,8 +1,8 @@
-"""How many calls a second, and how long one takes, on RabbitMQ: macaque against FastStream and nameko, in one run.
+"""Measure calls per second, and the time of one call, on RabbitMQ: macaque against FastStream and nameko, in one run.
 
-Run it with `make bench-brokers`, or `python benchmarks/brokers.py --rounds 5 --seconds 2`; benchmarks/README.md says
-what is compared. RabbitMQ is started for it, or is the one that MACAQUE_TEST_RABBITMQ names. It fails (exit code
-1) when a process fails or a reply is wrong or missing, never because of a figure.
+Run it with `make bench-brokers`, or `python benchmarks/brokers.py --rounds 5 --seconds 2`. benchmarks/README.md tells
+what is compared. The script starts RabbitMQ, or uses the one that MACAQUE_TEST_RABBITMQ names. The script fails
+(exit code 1) if a process fails or a reply is wrong or missing, never because of a figure.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from comparison import HERE, Column, Failure, Peer, embedded_server, take_turns
 ROOT = HERE.parent
 REQUIREMENTS = HERE / "requirements-brokers.txt"
 ENVIRONMENT = ROOT / "build" / "brokers"
-"""Of the others: nameko brings a plug-in for pytest that is not for our tests."""
+"""The environment of the other programs: nameko brings a plug-in for pytest that our tests must not load."""
 CLASSIC = "bench-classic"
-"""A virtual host, since a share of one name is on a queue of one type."""
+"""A virtual host of its own, because the queue of a share has one type."""
 OURS = ("macaque, quorum queue", "macaque, classic queue")
 SETTINGS = "macaque: credit 256; FastStream: prefetch 256, no confirms, no log, uvloop; nameko: 100 workers"
 THEIRS = ("FastStream, request", "FastStream, reply_to", "nameko")
 
 
 def run(*command: str) -> str:
-    """What a command prints; Failure, with its complaint, when it fails."""
+    """Run a command and return its output. Raises Failure with its error output if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise Failure(f"{' '.join(command)} failed:\n{done.stderr}{done.stdout}")
@@ -39,7 +39,7 @@ def run(*command: str) -> str:
 
 
 def python_of_the_others() -> str:
-    """The interpreter that FastStream and nameko are installed for, which is done if need be."""
+    """Return the interpreter of the environment with FastStream and nameko. Install them there if they are missing."""
     python = str(ENVIRONMENT / "bin" / "python")
     stamp = ENVIRONMENT / "installed.txt"
     if not stamp.exists() or stamp.read_text() != REQUIREMENTS.read_text():
@@ -52,7 +52,7 @@ def python_of_the_others() -> str:
 
 @contextmanager
 def rabbitmq(port: int) -> Iterator[tuple[str, str, str | None]]:
-    """RabbitMQ; gives what it is, its URL, and its URL for classic queues if there is a virtual host for them."""
+    """Yield RabbitMQ's version, its URL, and its URL for classic queues or None without a virtual host for them."""
     if named := os.environ.get("MACAQUE_TEST_RABBITMQ"):
         yield "RabbitMQ of MACAQUE_TEST_RABBITMQ", named.split(",")[0], None
         return
@@ -68,7 +68,7 @@ def rabbitmq(port: int) -> Iterator[tuple[str, str, str | None]]:
 
 
 def peers_on(embedded: str, url: str, classic: str | None, python: str) -> Iterator[Peer]:
-    """All that are compared, macaque's first."""
+    """Yield all peers, macaque first."""
     yield Peer("macaque, embedded server", "rpc_macaque.py", embedded)
     yield Peer(OURS[0], "rpc_macaque.py", url)
     if classic is not None:
@@ -79,7 +79,7 @@ def peers_on(embedded: str, url: str, classic: str | None, python: str) -> Itera
 
 
 def report(columns: dict[str, Column], inflight: int) -> None:
-    """Print the medians, and what macaque on RabbitMQ is to the others."""
+    """Print the medians, and the ratios of macaque on RabbitMQ to the other programs."""
     print(f"\n{'median over the rounds':38}{'calls/s':>10}{'ms a call, one in flight':>28}")
     print(f"{'':38}{f'{inflight} in flight':>10}{'median':>16}{'p99':>12}")
     for name, column in columns.items():
@@ -109,7 +109,7 @@ def main() -> int:
             what, url, classic = stack.enter_context(rabbitmq(options.port))
             peers = list(peers_on(stack.enter_context(embedded_server()), url, classic, python))
             for peer in peers:
-                if peer.caller == "caller":  # else its script's worker runs
+                if peer.caller == "caller":  # another caller of the same script uses the same worker
                     stack.enter_context(peer.serving())
             print(f"Python {platform.python_version()}, {what}, {versions},")
             print(f"python-qpid-proton {version('python-qpid-proton')}, {os.cpu_count()} cores, {platform.machine()}")

@@ -2,9 +2,9 @@
 
     python benchmarks/call_in_memory.py [REPEATS]
 
-It prints the smallest of several measurements, which says more than a rate where other programs share the machine, and
-is what to hold a profiler to. Each call is a request and its reply, at least once, in macaque's envelope, through the
-broker of the development server; every reply is checked.
+The script prints the smallest of several measurements, which is steadier than a rate while other programs share the
+machine. Use it for profiling. Each call is a request and its reply, at least once, in macaque's envelope, through the
+broker of the development server. Every reply is checked.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from macaque.envelope import decode_reply, decode_request, encode_reply, encode_
 from mqlight.amqp.engine import READ, Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.types import Condition, Handle, Outcome
-from mqlight.outgoing import Outgoing
+from mqlight.protocol import ClientProtocol
+from mqlight.sender import Outgoing
 from mqlight.server.broker import Broker
-from mqlight.server.connection import ClientConnection
 from mqlight.server.limits import Limits
-from mqlight.session import Session
+from mqlight.server.permissions import EVERYTHING, User
+from mqlight.server.protocol import ServerProtocol
 from mqlight.subscription import Subscription
 
 CALLS = 5000
@@ -33,22 +34,22 @@ class Client:
     """A client's session, and the server's end of its connection."""
 
     def __init__(self, broker: Broker, client_id: str) -> None:
-        self.session = Session(on_state=lambda connected, error: None, on_room=lambda: None)
-        self.engine = Engine(self.session, server=False, container_id=client_id)
-        self.served = ClientConnection(
+        self.protocol = ClientProtocol(on_state=lambda connected, error: None, on_room=lambda: None)
+        self.engine = Engine(self.protocol, server=False, container_id=client_id)
+        self.served = ServerProtocol(
             broker,
             address=client_id,
-            check=lambda identity: True,
+            check=lambda identity: User(None, EVERYTHING),
             dirty=lambda connection: None,
             named=lambda connection: None,
             heartbeat=30.0,
             limits=Limits(),
             properties={},
         )
-        self.session.begin(self.engine)
+        self.protocol.begin(self.engine)
 
     def pump(self) -> bool:
-        """Move what there is, in the pieces that a socket would give; whether there was anything."""
+        """Move the waiting bytes, in pieces as from a socket. Return whether there were any."""
         now = time.monotonic()
         moved = False
         while data := self.engine.output():
@@ -86,7 +87,7 @@ class Calls:
         subscription = Subscription(
             pattern, share, qos=1, ttl=60, credit=credit, on_message=on_message, on_subscribed=None
         )
-        client.session.subscribe(subscription)
+        client.protocol.subscribe(subscription)
         return subscription
 
     def _pump(self) -> None:
@@ -97,26 +98,26 @@ class Calls:
         self.asked += 1
         uuid = f"0123456789abcdef01234567{self.asked:012x}"
         message = encode_request(uuid, TOPIC, {"word": "alive"}, REPLIES, now=time.time(), timeout=30)
-        self.caller.session.send(Outgoing(TOPIC, message, False, True, None))
+        self.caller.protocol.send(Outgoing(TOPIC, message, False, True, None))
 
     def _work(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         request = decode_request(data)
         reply = encode_reply(request, {"word": request.data["word"].upper()})
 
         def told(outcome: Outcome, condition: Condition | None) -> None:
-            self.worker.session.settle(self.requests, link, handle, Outcome.ACCEPTED, None)
+            self.worker.protocol.settle(self.requests, link, handle, Outcome.ACCEPTED, None)
 
-        self.worker.session.send(Outgoing(request.reply_to or "", reply, False, True, told))
+        self.worker.protocol.send(Outgoing(request.reply_to or "", reply, False, True, told))
 
     def _answered(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         assert decode_reply(data).data == {"word": "ALIVE"}
-        self.caller.session.settle(self.replies, link, handle, Outcome.ACCEPTED, None)
+        self.caller.protocol.settle(self.replies, link, handle, Outcome.ACCEPTED, None)
         self.done += 1
         if self.asked < self.wanted:
             self._call()
 
     def run(self, count: int) -> float:
-        """Seconds of processor time that `count` calls took."""
+        """Make `count` calls. Return the seconds of processor time that they took."""
         began = time.process_time()
         self.wanted = self.asked + count
         for _ in range(IN_FLIGHT):

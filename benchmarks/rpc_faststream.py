@@ -1,8 +1,8 @@
 """FastStream's side of brokers.py: a worker that answers, and a caller that measures. Each is a process of its own.
 
-`caller` uses `broker.request`. It holds a lock until it has the reply, so a broker object has one under way at a time.
-`caller-replies` does what FastStream's documentation has for a steady flow of requests: `broker.publish(reply_to=...)`,
-and a subscriber for the replies, which are told apart here by their correlation id.
+`caller` uses `broker.request`, which holds a lock until it has the reply. So one broker object has one request in
+flight. `caller-replies` follows FastStream's documentation for a steady flow of requests: it uses
+`broker.publish(reply_to=...)` and a subscriber for the replies, which are matched here by their correlation id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
 QUEUE = "bench-upper"
 WORD, ANSWER = {"word": "alive"}, {"word": "ALIVE"}
-# No line of log a message, and no wait for the broker's confirmation after each: both make it faster.
+# No log line per message, and no wait for the broker's confirmation of each message: both settings make it faster.
 SETTINGS = {"default_channel": Channel(prefetch_count=256, publisher_confirms=False), "logger": None}
 
 
@@ -41,7 +41,7 @@ async def worker(url: str) -> None:
 
 
 def requests(broker: RabbitBroker) -> Callable[[], Awaitable[object]]:
-    """A call by `broker.request`."""
+    """Return a function that makes one call with `broker.request`."""
 
     async def call() -> object:
         reply = await broker.request(WORD, queue=QUEUE, timeout=30)
@@ -51,7 +51,7 @@ def requests(broker: RabbitBroker) -> Callable[[], Awaitable[object]]:
 
 
 def replies(broker: RabbitBroker) -> Callable[[], Awaitable[object]]:
-    """A call by a queue of this process for its replies."""
+    """Return a function that makes one call with a queue of this process for the replies."""
     waiting: dict[str | None, asyncio.Future[object]] = {}
     queue = RabbitQueue(f"bench-replies-{uuid.uuid4().hex}", exclusive=True, auto_delete=True)
 
@@ -88,7 +88,7 @@ async def caller(url: str, seconds: float, inflight: int, way: str) -> None:
         times = await asyncio.gather(*(keep_calling(start + length) for _ in range(inflight)))
         return sum(map(len, times)) / (time.perf_counter() - start)
 
-    await rate(min(1.0, seconds))  # to warm up
+    await rate(min(1.0, seconds))  # warm-up
     calls_per_second = await rate(seconds)
     times = sorted(await keep_calling(time.perf_counter() + seconds))
     print(json.dumps({"rate": calls_per_second, "waits": {way: times}}), flush=True)

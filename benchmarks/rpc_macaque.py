@@ -1,6 +1,6 @@
 """The macaque side of rpc.py: a worker that answers, and a caller that measures. Each is a process of its own.
 
-Only the public API, at its default QoS of 1.
+It uses only the public API, at its default QoS of 1.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ def worker(url: str) -> None:
 
 
 class Caller:
-    """Keeps calls in flight: the callback of each starts the next."""
+    """Keeps calls in flight: the callback of each call starts the next call."""
 
     def __init__(self, client: macaque.Client) -> None:
         self._client = client
         self._lock = threading.Lock()
+        self.calls = 0
+        """The number of calls in the last measurement of a rate."""
 
     def rate(self, length: float, inflight: int) -> float:
-        """Calls a second over `length` seconds, with `inflight` calls under way."""
+        """Return the calls per second over `length` seconds, with `inflight` calls in flight."""
         self._finished = threading.Event()
-        self._calls, self._running, self._failure = 0, inflight, None
+        self.calls, self._running, self._failure = 0, inflight, None
         start = time.perf_counter()
         self._until = start + length
         for _ in range(inflight):
@@ -49,12 +51,12 @@ class Caller:
             raise SystemExit("calls were never answered")
         if self._failure is not None:
             raise SystemExit(f"a call gave {self._failure!r}")
-        return self._calls / (time.perf_counter() - start)
+        return self.calls / (time.perf_counter() - start)
 
     def _next(self, answer: Any) -> None:
         more = time.perf_counter() < self._until
         with self._lock:
-            self._calls += 1
+            self.calls += 1
             if answer != ANSWER:
                 self._failure, more = answer, False
             if not more:
@@ -65,11 +67,11 @@ class Caller:
             self._client.call(TOPIC, WORD, self._next)
 
     def result(self) -> None:
-        """One call, its future waited for."""
+        """Make one call and wait for its future."""
         assert self._client.call(TOPIC, WORD).result(30) == ANSWER
 
     def chain(self, length: float) -> list[float]:
-        """Seconds of each of as many calls as fit in `length` seconds; the callback of each starts the next."""
+        """Make calls for `length` seconds; the callback of each call starts the next. Return the seconds of each."""
         times: list[float] = []
         finished = threading.Event()
         until = time.perf_counter() + length
@@ -91,13 +93,16 @@ class Caller:
         return times
 
 
-def caller(url: str, seconds: float, inflight: int) -> None:
-    """Measure, and print the figures as one line of JSON."""
+def caller(url: str, seconds: float, inflight: int, *, alone: bool = True) -> None:
+    """Measure, and print the figures as one line of JSON. Without `alone`, leave out the calls one at a time."""
     with macaque.Client(broker=url) as client:
         calls = Caller(client)
         calls.result()
-        calls.rate(min(1.0, seconds), inflight)  # to warm up
+        calls.rate(min(1.0, seconds), inflight)  # warm-up
         calls_per_second = calls.rate(seconds, inflight)
+        if not alone:
+            print(msgspec.json.encode({"rate": calls_per_second, "waits": {}}).decode(), flush=True)
+            return
         waits = {"callback": sorted(calls.chain(seconds)), "result()": []}
         until = time.perf_counter() + seconds
         while (begun := time.perf_counter()) < until:
@@ -111,4 +116,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "worker":
         worker(sys.argv[2])
     else:
-        caller(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+        caller(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), alone=sys.argv[1] == "caller")

@@ -8,7 +8,7 @@ import sys
 import time
 
 MAX_WORKERS = 100
-"""Of the service, and how many requests it is sent ahead; nameko's default is 10, which was slower."""
+"""Workers of the service, and requests sent ahead to it. nameko's default is 10, which was slower."""
 WORD, ANSWER = {"word": "alive"}, {"word": "ALIVE"}
 
 
@@ -56,7 +56,7 @@ def caller(url: str, seconds: float, inflight: int) -> None:
                     running.append(upper.call_async(WORD))
             return calls / (time.perf_counter() - start)
 
-        rate(min(1.0, seconds))  # to warm up
+        rate(min(1.0, seconds))  # warm-up
         calls_per_second = rate(seconds)
         times = []
         until = time.perf_counter() + seconds

@@ -51,7 +51,7 @@ async def caller(url: str, seconds: float, inflight: int) -> None:
         counts = await asyncio.gather(*(keep_calling(start + length) for _ in range(inflight)))
         return sum(counts) / (time.perf_counter() - start)
 
-    await rate(min(1.0, seconds))  # to warm up
+    await rate(min(1.0, seconds))  # warm-up
     calls_per_second = await rate(seconds)
 
     times = []

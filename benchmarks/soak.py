@@ -1,8 +1,9 @@
-"""Do memory and descriptors stay where they are? Calls by the hundred thousand through server, workers and front end.
+"""Test that memory and descriptors do not grow during hundreds of thousands of calls.
 
-`make soak`, or `python benchmarks/soak.py --calls 1000000`. Half of the calls come from a program, half are words that
-visitors submit to the front end and fetch one by one as the page does. Fails (exit code 1) when a process needs more
-after the last call than after the warm-up, by more than the bound, when it ends, or when an answer is wrong or missing.
+Run it with `make soak`, or `python benchmarks/soak.py --calls 1000000`. The calls go through server, workers and front
+end. Half of them come from a program. Half are words that visitors submit to the front end and fetch one by one, as the
+page does. It fails (exit code 1) if a process grows by more than the bound between the warm-up and the last call, if a
+process ends, or if an answer is wrong or missing.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICE = "mqlight/sample/wordsuppercase"
 START_TIMEOUT = 30.0
 STALLED = 120.0
-"""Seconds without an answer after which it fails: so many that other work of the machine is no reason."""
+"""Seconds without an answer after which the test fails: long enough for other work of the machine."""
 IN_FLIGHT = 50
 WORDS = 200
-"""Words of a sentence."""
+"""Words in a sentence."""
 SAMPLES = 50
 WARM_UP = 0.2
-"""The part of the calls after which nothing should grow any more."""
+"""The part of the calls after which memory and descriptors should not grow any more."""
 GROWTH_FACTOR = 1.1
 GROWTH = 4 * 1024
-"""KiB that a process may grow by after the warm-up, beside that factor: what an allocator keeps for itself."""
+"""KiB of growth after the warm-up that are allowed even if the factor is exceeded: an allocator keeps some memory."""
 GROWTH_DESCRIPTORS = 10
 
 
 class Failure(Exception):
-    """What was promised does not hold; the sentence says what."""
+    """The test has failed. The sentence names the cause."""
 
 
 class Program:
-    """A process whose output goes to a file, and what it takes of the machine."""
+    """A process whose output goes to a file, with samples of its memory and descriptors."""
 
     def __init__(self, name: str, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
         self.samples: list[tuple[int, int]] = []
-        """Resident memory in KiB, and descriptors."""
+        """Resident memory in KiB, and the number of descriptors."""
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -66,7 +67,7 @@ class Program:
             )
 
     def expect(self, pattern: str) -> str:
-        """The first group of what it prints; Failure if it does not."""
+        """Return the first group of a match in the output. Raises Failure if there is no match in time."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self._process.poll() is None:
             if found := re.search(pattern, self._log.read_text(errors="replace")):
@@ -83,7 +84,7 @@ class Program:
         self.samples.append((int(resident[1]), len(list((proc / "fd").iterdir()))))
 
     def grew(self) -> list[str]:
-        """What grew beyond its bound between the end of the warm-up and the end."""
+        """Return a sentence for each figure that grew beyond its bound between the end of the warm-up and the end."""
         first = max(1, int(len(self.samples) * WARM_UP))
         tenth = max(1, len(self.samples) // 10)
         before, after = self.samples[first : first + tenth], self.samples[-tenth:]
@@ -105,7 +106,7 @@ class Program:
 
 
 class Load:
-    """So many calls. `done` counts answers, and `errors` has what went wrong."""
+    """A number of calls. `done` counts answers, and `errors` has a sentence for each failure."""
 
     def __init__(self, calls: int) -> None:
         self.done = 0
@@ -153,7 +154,7 @@ class Caller(Load):
 
 
 class Visitor(Load):
-    """Somebody with a browser: submits sentences and polls for their words over one connection."""
+    """A user with a browser: submits sentences and polls for their words over one connection."""
 
     def __init__(self, url: str, calls: int) -> None:
         self._address = urlsplit(url).netloc
@@ -192,7 +193,7 @@ class Visitor(Load):
 
 @contextmanager
 def programs() -> Iterator[tuple[list[Program], str, str]]:
-    """Server, two workers and front end, with the addresses of server and front end."""
+    """Start server, two workers and front end. Yield them, with the addresses of server and front end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data = str(folder / "data")
@@ -202,7 +203,7 @@ def programs() -> Iterator[tuple[list[Program], str, str]]:
             stack.callback(program.close)
             return program
 
-        server = start("server", "-m", "mqlight.server", "--port", "0", "--data", data)
+        server = start("server", "-m", "mqlight.server", "--port", "0", "--no-console", "--data", data)
         url = server.expect(r"(amqp://\S+)\n")
         env = {"MACAQUE_BROKER": url, "PORT": "0", "FRONTEND_RATE_PER_ADDRESS": "1000000"}
         workers = [start(f"worker {number}", "-m", "backend", env=env) for number in (1, 2)]
@@ -227,7 +228,7 @@ def wait_until_ready(page: str) -> None:
 
 
 def soak(calls: int, visitors: int) -> list[str]:
-    """Make the calls, and return what is wrong."""
+    """Make the calls. Return a sentence for each failure."""
     with programs() as (all_programs, url, page):
         share = calls // 2 // visitors
         loads: list[Load] = [Caller(url, calls - share * visitors), *(Visitor(page, share) for _ in range(visitors))]

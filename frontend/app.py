@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,30 +21,32 @@ from bottle import HTTPResponse, request
 from gevent.monkey import get_original
 from gunicorn.http.errors import ParseException
 from msgspec import Meta
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import macaque
 from frontend import command, metrics, security
 from frontend.inbox import Full
 from frontend.offload import Offload
-from frontend.reply import Reply
-from frontend.security import Problem, respond, shown
+from frontend.security import SECURITY_HEADERS, STRICT_TRANSPORT, Problem, respond, shown
 from frontend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
+DESIGN = Path(str(files("mqlight.server.console") / "static" / "design.css"))
+"""The style sheet that the page shares with the server's console."""
 MAX_BODY = 65_536
 MAX_WORD = 1000
 BODY_SECONDS = 20.0
 MOST, MAX_MOST = 200, 1000  # replies in a response
-GATHER_SECONDS = 0.01  # that a poll with a reply waits for more, if others are to come: one response has them all
-HEARTBEAT, STREAM_SECONDS = 10.0, 60.0  # between comments in a stream of events, and until it ends
+GATHER_SECONDS = 0.01  # that a poll with a reply waits while words are out, so that one response has all replies
+HEARTBEAT, STREAM_SECONDS = 10.0, 60.0  # seconds between comments in a stream of events, and until the stream ends
 NOT_CONNECTED = (
     "The front end is not connected to the messaging server, so nothing was sent. "
     "Is the server running (python -m mqlight.server), and is MACAQUE_BROKER its address?"
 )
-HEALTH = ("/healthz", "/readyz")  # for every host name and without a rate: a health check must not be put off
+HEALTH = ("/healthz", "/readyz")  # for every host name and without a rate limit, because health checks must get through
+JSON = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?', re.IGNORECASE)
 
 
 class Sentence(msgspec.Struct):
@@ -53,7 +56,7 @@ class Sentence(msgspec.Struct):
 
 
 class Query(msgspec.Struct):
-    """The query of the requests for replies."""
+    """The query of a request for replies."""
 
     after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     most: Annotated[int, Meta(ge=1, le=MAX_MOST)] = MOST
@@ -61,9 +64,8 @@ class Query(msgspec.Struct):
 
 
 def application() -> Frontend:
-    """Return the application of gunicorn's worker; its client connects to the messaging server."""
-    settings = Settings.of(os.environ)
-    client = macaque.Client()
+    """Return the WSGI application of gunicorn's worker. Its client connects to the messaging server."""
+    settings, client = Settings.of(os.environ), macaque.Client()
     client.start()
     offload = Offload(client, settings)
     metrics.observe(offload)
@@ -71,28 +73,26 @@ def application() -> Frontend:
 
 
 def body() -> bytes:
-    """Return the request's body; raise Problem 400, 408, 411 or 413."""
-    length = request.environ.get("CONTENT_LENGTH", "")
-    if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
+    """Return the request's body. Raises Problem 400, 408, 411 or 413."""
+    length = request.content_length
+    if length < 0 and "HTTP_TRANSFER_ENCODING" not in request.environ:
         raise Problem(411, 'The request has no body: send {"words": "some sentence"} with a Content-Length.')
-    data = bytes(MAX_BODY + 1)
-    if int(length or 0) <= MAX_BODY:
+    try:
         with gevent.Timeout(BODY_SECONDS, Problem(408, f"The body did not come within {BODY_SECONDS:g} seconds.")):
-            try:
-                data = request.environ["wsgi.input"].read(MAX_BODY + 1)
-            except (OSError, ParseException) as error:
-                raise Problem(400, "The chunks of the body are malformed.") from error
-    if len(data) < int(length or 0) <= MAX_BODY:
-        raise Problem(400, "The body ends early.")
-    if len(data) > MAX_BODY:
+            data = b"" if length > MAX_BODY else request.environ["wsgi.input"].read(MAX_BODY + 1)
+    except (OSError, ParseException) as error:
+        raise Problem(400, "The chunks of the body are malformed.") from error
+    if max(length, len(data)) > MAX_BODY:
         raise Problem(413, f"The body is larger than {MAX_BODY} bytes: send the sentence in parts.")
+    if len(data) < length:
+        raise Problem(400, "The body ends early.")
     return data
 
 
 def sentence(max_words: int) -> list[str]:
-    """Return the words of the request's body; raise Problem 400, 408, 411, 413 or 415."""
+    """Return the words of the request's body. Raises Problem 400, 408, 411, 413 or 415."""
     data, kind = body(), request.get_header("Content-Type", "")
-    if not re.fullmatch(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?', kind, re.IGNORECASE):
+    if not JSON.fullmatch(kind):
         raise Problem(415, f'The body is {shown(kind)}: send JSON, with "Content-Type: application/json" (curl -H).')
     try:
         words = msgspec.json.decode(data, type=Sentence).words.split()
@@ -109,15 +109,16 @@ def sentence(max_words: int) -> list[str]:
 
 
 def query() -> Query:
-    """Return the request's query; raise Problem 400."""
+    """Return the request's query. Raises Problem 400."""
+    last = request.get_header("Last-Event-ID")  # sent by a browser whose stream of events has ended
     try:
-        return msgspec.convert(dict(request.query), Query, strict=False)
+        return msgspec.convert({**request.query, **({"after": last} if last else {})}, Query, strict=False)
     except msgspec.ValidationError as error:
         raise Problem(400, f"The query {shown(request.query_string)} is not valid: {error}.") from error
 
 
 def is_open(environ: dict[str, Any]) -> bool:
-    """Return whether the client is still there, as far as this end can know without waiting."""
+    """Return whether the client is still connected, as far as this end can know without waiting."""
     connection, waiting = environ["gunicorn.socket"], get_original("select", "poll")()
     waiting.register(connection, select.POLLIN)
     try:
@@ -131,20 +132,18 @@ class Frontend:
 
     def __init__(self, offload: Offload, settings: Settings, static: Path = STATIC) -> None:
         self.offload = offload
-        self.settings = settings
+        self._settings = settings
         self._hosts = security.known_hosts(settings.hosts, os.environ)
         self._sessions = security.Sessions(settings.secret)
-        self._by_session = security.Rate(settings.rate_per_session, "browser (FRONTEND_RATE_PER_SESSION)")
-        self._by_address = security.Rate(settings.rate_per_address, "address (FRONTEND_RATE_PER_ADDRESS)")
-        trusted = min(settings.proxies, 1)
-        self._proxied = ProxyFix(self._serve, x_for=settings.proxies, x_proto=trusted, x_host=trusted)
-        self._bottle = bottle.Bottle()
-        self._bottle.default_error_handler = self._error
-        self._bottle.add_hook("before_request", self._check)
-        # A route for each file, and none for names that a request makes up: there is no path to climb out by.
-        files = [path for path in static.iterdir() if path.is_file() and not path.is_symlink()]
+        self._rates = security.Rates()
+        routes, trusted = bottle.Bottle(), min(settings.proxies, 1)
+        self._proxied = ProxyFix(routes, x_for=settings.proxies, x_proto=trusted, x_host=trusted)
+        routes.default_error_handler = self._error
+        routes.add_hook("before_request", self._check)
+        # One route for each file, and no route from the names in a request: so no request can leave the folder.
+        assets = [DESIGN, *(path for path in static.iterdir() if path.is_file() and not path.is_symlink())]
         for path, handler in {
-            **{f"/{file.name}": partial(self._asset, file) for file in files},
+            **{f"/{file.name}": partial(self._asset, file) for file in assets},
             "/": partial(self._page, static / "index.html"),
             "/rest/wordsuppercase": self._get_words,
             "/rest/words/events": self._events,
@@ -153,44 +152,41 @@ class Frontend:
             "/readyz": self._readyz,
             "/metrics": self._metrics,
         }.items():
-            self._bottle.route(path, "GET", handler)
-        self._bottle.route("/rest/words", "POST", self._post_words)
+            routes.route(path, "GET", handler)
+        routes.route("/rest/words", "POST", self._post_words)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return self._proxied(environ, start_response)
-
-    def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        began, safe = time.monotonic(), security.headers(environ)
+        began = time.monotonic()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            found = environ.get("bottle.route")
-            metrics.answered(found.rule if found else "none", status[:3], time.monotonic() - began)
-            return start_response(status, [*headers, *safe], exc_info)
+            route = environ["bottle.route"].rule if "bottle.route" in environ else "none"
+            metrics.requests.labels(route, status[:3]).inc()
+            metrics.seconds.labels(route).observe(time.monotonic() - began)
+            strict = [STRICT_TRANSPORT] if environ["wsgi.url_scheme"] == "https" else []
+            return start_response(status, [*headers, *SECURITY_HEADERS, *strict], exc_info)
 
-        answer: Iterable[bytes] = self._bottle(environ, start)
-        return answer
+        return self._proxied(environ, start)
 
     def _check(self) -> None:
-        """Refuse a request that no route should see."""
+        """Refuse an invalid request before any route gets it."""
         path = request.environ["bottle.raw_path"]
         if path not in HEALTH:
-            self._by_address.hit(security.address(request.environ))
+            address = security.address(request.environ)
+            self._rates.hit(self._settings.rate_per_address, "address (FRONTEND_RATE_PER_ADDRESS)", address)
             security.check_host(request.environ, self._hosts)
-        try:
-            path.encode("latin-1").decode()
-        except UnicodeDecodeError:
-            raise Problem(400, f"The path {shown(path)} is not UTF-8: escape its bytes as in %C3%A9.") from None
+        if request.environ["PATH_INFO"].encode().decode("latin-1") != path:
+            raise Problem(400, f"The path {shown(path)} is not UTF-8: escape its bytes as in %C3%A9.")
 
     def _caller(self, hit: bool = True) -> str:
-        """Return the session of a REST call, counted if `hit`; raise Problem 403 or 429."""
+        """Return the session of a REST call, counted if `hit`. Raises Problem 403 or 429."""
         if security.is_foreign(request.environ):
             raise Problem(403, "The request came from a page of another site: open this site's own page at /.")
         session = self._sessions.of(request.environ, security.cookie_name(request.environ))
-        if session is None:  # it gets no new one here, for two requests at once would get two
+        if session is None:  # the client gets no new session here, because two requests at once would get two sessions
             reason = "The session of this cookie is unknown here (was the front end restarted?): get a new one at /."
             raise Problem(403, reason, code="unknown-session")
         if hit and session != security.COMMON:
-            self._by_session.hit(session)
+            self._rates.hit(self._settings.rate_per_session, "browser (FRONTEND_RATE_PER_SESSION)", session)
         return session
 
     def _asset(self, file: Path) -> HTTPResponse:
@@ -204,8 +200,7 @@ class Frontend:
         return response
 
     def _post_words(self) -> HTTPResponse:
-        session = self._caller()
-        words = sentence(self.settings.max_words)
+        session, words = self._caller(), sentence(self._settings.max_words)
         if not self.offload.client.connected:
             raise Problem(503, NOT_CONNECTED)
         try:
@@ -216,59 +211,46 @@ class Frontend:
 
     def _get_words(self) -> HTTPResponse:
         session, asked = self._caller(hit=False), query()
-        listed, after, wait = asked.after is not None, asked.after or 0, asked.wait
-        fetch = partial(self.offload.fetch, session, after, asked.most if listed else 1)
+        after, fetch = asked.after or 0, partial(self.offload.fetch, session)
         if request.method == "HEAD":
-            brings, wait = False, 0.0
-        elif listed:
-            brings = self.offload.forget(session, after) > 0
-        else:
-            brings = bool(fetch())
-            fetch = partial(fetch, forget_if=partial(is_open, request.environ))
-        if not brings:
             self._caller()
-        found = fetch(wait=wait) or []
-        if listed and wait and 0 < len(found) < asked.most and self._to_come(session, found):
-            time.sleep(GATHER_SECONDS)
-            found = fetch() or []
-        waiting = str(self.offload.inboxes.waiting(session))
-        if listed:
-            return respond(200, {"replies": found, "out": self._to_come(session, found)}, Words_Waiting=waiting)
+            found = fetch(after, asked.most)
+        elif asked.after is None:  # the reply is forgotten when it goes out to a client that is still connected
+            if not fetch(0, 1):
+                self._caller()
+            found = fetch(0, 1, asked.wait, partial(is_open, request.environ))
+        else:
+            if not self.offload.forget(session, after):
+                self._caller()
+            found = fetch(after, asked.most, asked.wait)
+            if asked.wait and 0 < len(found) < asked.most and self.offload.inboxes.of(session).out:
+                time.sleep(GATHER_SECONDS)
+                found = fetch(after, asked.most)
+        waiting = self.offload.inboxes.of(session).waiting
+        if asked.after is not None:
+            to_come = max(0, waiting - sum(not reply.again for reply in found))
+            return respond(200, {"replies": found, "out": to_come})
         reply = msgspec.structs.replace(found[0], id=0) if found else None
-        return respond(200 if reply else 204, reply, Words_Waiting=waiting)
-
-    def _to_come(self, session: str, found: list[Reply]) -> int:
-        """Return how many words of the session are still to come after these replies."""
-        return max(0, self.offload.inboxes.waiting(session) - sum(not reply.again for reply in found))
+        return respond(200 if found else 204, reply, Words_Waiting=str(waiting))
 
     def _events(self) -> HTTPResponse:
-        session, after = self._caller(), query().after or 0
-        if re.fullmatch(r"[0-9]{1,16}", last := request.get_header("Last-Event-ID", "")):
-            after = int(last)
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        if request.method == "HEAD":
-            return HTTPResponse(b"", 200, headers)
-        self.offload.forget(session, after)
-        return HTTPResponse(self._stream(session, after), 200, headers)
+        return HTTPResponse(self._stream(self._caller(), query().after or 0), 200, headers)
 
     def _stream(self, session: str, after: int) -> Iterator[bytes]:
-        """Yield the replies after that number as events, until many are not confirmed, or it is time."""
-        yield b"retry: 250\n\n"
-        until, given, wait = time.monotonic() + STREAM_SECONDS, list[Reply](), 0.0
-        while len(given) < MAX_MOST and (left := until - time.monotonic()) > 0:
-            found = self.offload.fetch(session, after, MOST, min(wait, left))
-            if found is None:
-                return
-            for reply in found:
-                yield b"id: %d\ndata: %b\n\n" % (reply.id, msgspec.json.encode(msgspec.structs.replace(reply, id=0)))
-                after = reply.id
-            given += found
-            yield b"event: out\ndata: %d\n\n" % self._to_come(session, given) if found or not wait else b":\n\n"
-            wait = HEARTBEAT
+        """Yield the replies after the number `after` as events, up to MAX_MOST, for at most STREAM_SECONDS."""
+        yield b"retry: 250\n\n"  # a HEAD request runs no more than this
+        self.offload.forget(session, after)
+        until, most = time.monotonic() + STREAM_SECONDS, MAX_MOST
+        while most and (left := until - time.monotonic()) > 0 and not self.offload.closed:
+            found = self.offload.fetch(session, after, most, min(HEARTBEAT, left))
+            encoded = ((reply.id, msgspec.json.encode(msgspec.structs.replace(reply, id=0))) for reply in found)
+            yield b"".join(b"id: %d\ndata: %b\n\n" % each for each in encoded) or b":\n\n"
+            after, most = found[-1].id if found else after, most - len(found)
 
     def _worker(self) -> HTTPResponse:
         self._caller()
-        if security.is_local(request.environ, self.settings.proxies) or "VCAP_APPLICATION" in os.environ:
+        if security.is_local(request.environ, self._settings.proxies) or "VCAP_APPLICATION" in os.environ:
             return respond(200, command.worker(os.environ, sys.executable, str(ROOT)))
         return respond(200, command.ANYWHERE)
 
@@ -282,19 +264,22 @@ class Frontend:
     def _metrics(self) -> HTTPResponse:
         if security.is_foreign(request.environ):
             raise Problem(403, "The request came from a page of another site, which may not read the metrics.")
-        open_to, is_local = self.settings.metrics, security.is_local(request.environ, self.settings.proxies)
+        open_to, is_local = self._settings.metrics, security.is_local(request.environ, self._settings.proxies)
         if open_to == "off" or open_to == "loopback" and not is_local:
             raise Problem(404, "Metrics are not available from this address (FRONTEND_METRICS).")
-        return HTTPResponse(metrics.text(), 200, {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+        return HTTPResponse(
+            generate_latest(metrics.REGISTRY), Content_Type=CONTENT_TYPE_LATEST, Cache_Control="no-store"
+        )
 
     def _error(self, error: bottle.HTTPError) -> HTTPResponse:
-        """Turn the errors of Bottle itself into JSON."""
+        """Return the JSON response for an error of Bottle itself."""
         path, status = shown(request.environ["PATH_INFO"]), error.status_code
-        if status == 405:
-            taken = {*error.get_header("Allow").split(","), "OPTIONS"}
-            allow = ", ".join(sorted(taken | {"HEAD"} if "GET" in taken else taken))
-            if request.method == "OPTIONS":
-                return respond(204, Allow=allow)
-            return Problem(405, f"{path} does not take {shown(request.method)}, but {allow}.", Allow=allow)
-        nothing = f"There is nothing at {path}: the page is at /, the words at /rest/words."
-        return Problem(status, nothing if status == 404 else f"The request cannot be served ({error.status_line}).")
+        if status == 404:
+            return Problem(404, f"There is nothing at {path}: the page is at /, the words at /rest/words.")
+        if status != 405:
+            return Problem(status, f"The request cannot be served ({error.status_line}).")
+        taken = {*error.get_header("Allow").split(","), "OPTIONS"}
+        allow = ", ".join(sorted(taken | {"HEAD"} if "GET" in taken else taken))
+        if request.method == "OPTIONS":
+            return respond(204, Allow=allow)
+        return Problem(405, f"{path} does not take {shown(request.method)}, but {allow}.", Allow=allow)

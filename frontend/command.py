@@ -1,4 +1,4 @@
-"""The command that starts another worker, as it works where this front end runs. Pure."""
+"""The command that starts another worker, in a form that works on the front end's machine. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ DEFAULT_BROKERS = ("", "amqp://127.0.0.1:5672", "amqp://127.0.0.1", "amqp://loca
 ENDPOINT = r"amqps?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?/?"
 PLAIN_URL = re.compile(rf"{ENDPOINT}(,{ENDPOINT})*(\?(?!.*(?i:pass|secret|token|key))[\w.=&/-]*)?")
 ANYWHERE = {"command": "python -m backend"}
-"""The command for clients on other machines, which need not know the folders of this one."""
+"""The command for clients on other machines, which need not know the folders of this machine."""
 NOTE = "Set MACAQUE_BROKER first, as it is set for the front end: its password is not shown here."
 
 
 def worker(environ: Mapping[str, str], python: str, folder: str) -> dict[str, str]:
-    """Return `command`, and a `note` where the command alone is not enough. No part of a password is in them.
+    """Return `command`, and a `note` if the command alone is not enough. They contain no part of a password.
 
-    Args:
-        environ: the front end's environment.
-        python: the path of the interpreter that runs the front end.
-        folder: the folder that holds the package `backend`.
+    `python` is the path of the interpreter that runs the front end, and `folder` holds the package `backend`.
     """
     if "VCAP_APPLICATION" in environ:
         name = re.search(r'"application_name"\s*:\s*"([\w.-]*frontend[\w.-]*)"', environ["VCAP_APPLICATION"])

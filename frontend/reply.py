@@ -1,59 +1,66 @@
-"""The reply to a word, as browsers get it: made of a worker's answer, or of the reason why there is none. Pure."""
+"""The reply to a word in the form that browsers get: a worker's answer, or the reason why there is none. Pure."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
 
 import macaque
 
 SERVICE = "mqlight/sample/wordsuppercase"
+
+
+class WrongAnswer(Exception):
+    """A worker's answer does not have the expected form."""
+
+
 REASONS: dict[type[Exception], str] = {
     macaque.NoResponders: f"Nobody listens on {SERVICE}. Start a worker with: python -m backend",
     macaque.Timeout: "No answer within {timeout:g} seconds. Is a worker running (python -m backend)?",
     macaque.ConnectionLost: "The connection to the messaging server was lost before the answer came. "
     "Submit the word again.",
     macaque.RemoteError: "The worker failed: {error}",
+    WrongAnswer: "The worker answered {error}",
     Exception: "The word could not be sent: {error}",
 }
-"""The sentences that tell people why a word has no answer, and what to do."""
+"""For each error, the sentence that tells people why a word has no answer, and how to go on."""
 
 
 class Reply(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """The end of one word: upper case by a worker (`backend`), or an `error`, which is a sentence for people.
+    """The result of one word: upper case from a worker (`backend`), or an `error`, which is a sentence for people.
 
-    `word` is the worker's answer, or the word as it was sent (`original`) when there is an error. `round_trip_ms` runs
-    from the call to its answer; `work_ms` is the part of it that the worker's function took, if the worker says so.
-    `again` marks the answer of another kind of worker to a word that was answered before.
+    `word` is the worker's answer. With an error it is the word as it was sent (`original`), and `code` is the class of
+    the error. `round_trip_ms` is the time from the call to its answer. `work_ms` is the part in the worker's function,
+    if the worker reports it. `again` marks a further answer, by another kind of worker, to an answered word.
     """
 
     id: int = 0
     word: str
     original: str
     round_trip_ms: float
-    work_ms: float | None = None
+    work_ms: Annotated[float, Meta(ge=0)] | None = None
     backend: str | None = None
     error: str | None = None
+    code: str | None = None
     again: bool = False
 
 
 def answered(original: str, answer: object, milliseconds: float) -> Reply:
-    """Return the reply for a worker's answer, which should be `{"word": str, "backend": str, "workMs": number}`."""
-    if not isinstance(answer, dict) or not isinstance(word := answer.get("word"), str):
-        wrong = f'The worker answered {repr(answer)[:200]}, where an object with a "word" was expected.'
-        return failed(original, wrong, milliseconds)
-    backend, work, trip = answer.get("backend"), answer.get("workMs"), round(milliseconds, 2)
-    name = backend if isinstance(backend, str) and backend else "a worker without a name"
-    is_time = isinstance(work, (int, float)) and not isinstance(work, bool) and 0 <= work < float("inf")
-    work_ms = min(round(float(work or 0), 2), trip) if is_time else None
-    return Reply(word=word, original=original, round_trip_ms=trip, work_ms=work_ms, backend=name)
+    """Return the reply for a worker's answer: `{"word": str, "backend": str, "workMs": number}`, or just the word."""
+    said = answer if isinstance(answer, dict) else {}
+    known = {key: said[key] for key in ("word", "backend", "workMs") if key in said}
+    try:
+        reply = msgspec.convert(known | {"original": original, "roundTripMs": round(milliseconds, 2)}, Reply)
+    except msgspec.ValidationError as error:
+        return failed(original, WrongAnswer(f"{repr(answer)[:200]}, which is no answer: {error}."), milliseconds)
+    reply.backend = reply.backend or "a worker without a name"
+    return reply
 
 
-def failed(original: str, error: str, milliseconds: float) -> Reply:
-    """Return the reply for a word that came back with an error; `error` is a sentence for people."""
-    return Reply(word=original, original=original, round_trip_ms=round(milliseconds, 2), error=error)
-
-
-def explain(error: Exception, timeout: float) -> str:
-    """Return the sentence that tells people why a word has no answer, and what to do."""
-    reason = next(REASONS[kind] for kind in REASONS if isinstance(error, kind))
-    return reason.format(error=error, timeout=timeout)
+def failed(original: str, error: Exception, milliseconds: float, timeout: float = 0.0) -> Reply:
+    """Return the reply for a word whose call ended in an error. The call's timeout was `timeout` seconds."""
+    reason = next(REASONS[kind] for kind in REASONS if isinstance(error, kind)).format(error=error, timeout=timeout)
+    trip, code = round(milliseconds, 2), type(error).__name__
+    return Reply(word=original, original=original, round_trip_ms=trip, error=reason, code=code)

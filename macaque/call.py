@@ -1,9 +1,9 @@
-"""One call: what the caller holds on to until its reply is there.
+"""One call: the object that the caller keeps until the reply arrives.
 
 The rules of this file:
 
-* A call ends once, by whoever took it out of the pending calls, and stays as it ended.
-* User functions run in the caller's own thread or where the client runs callbacks, never where the call is ended.
+* A call ends once, by the code that took it out of the pending calls. After that it does not change.
+* The user's functions run in the caller's own thread or where the client runs callbacks, never where the call ends.
 """
 
 from __future__ import annotations
@@ -12,27 +12,23 @@ import os
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from macaque.arguments import check_callback
 from macaque.cycles import told_of_waits
-from mqlight.wire.functions import unrun
+from mqlight.amqp.types import Condition, Outcome
+from mqlight.log import Log
 
-if TYPE_CHECKING:
-    from macaque.client import Client
-    from mqlight.amqp.types import Condition, Outcome
+__all__ = ["Call", "Gathering", "Home", "Notice"]
 
-__all__ = ["Call", "Notice", "check_callback", "checked_timeout", "checked_uuid"]
-
-MAX_TIMEOUT = 30 * 24 * 3600.0
-"""Seconds: the MQ Light limit for the life of a message."""
-
-MAX_UUID = 256
+log = Log(__name__)
 
 GRACE = 0.25
-"""Seconds after its deadline at which a waiting thread ends a call itself: the connection's clock is late then."""
+"""Seconds after its deadline at which a waiting thread ends a call itself, in case the connection's clock is late."""
 
+_ACCEPTED = Outcome.ACCEPTED  # looked up once, because looking up a member of an enum is slow
 _changing = threading.Lock()
-"""Held for a few instructions where a call ends or a wait begins: one for all costs less than one for each call."""
+"""Held for a few instructions when a call ends or a wait begins. A common lock costs less than one for each call."""
 
 
 def _after_fork() -> None:
@@ -43,19 +39,34 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class Call:
-    """A future for the reply: wait with `result()` or `exception()`, or be told with `add_done_callback()`.
+class Home(Protocol):
+    """The part of a client's calls that one call uses."""
 
-    It does what concurrent.futures.Future does for a consumer at a fifth of the cost; it cannot be cancelled, for the
-    request is out.
+    def before_blocking(self) -> None:
+        """Prepare for a wait of this thread."""
+
+    def overtime(self, call: Call) -> None:
+        """End a call whose deadline has passed."""
+
+    def run(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a function of the user soon."""
+
+    def requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
+        """Take the outcome of a request that ends the call."""
+
+
+class Call:
+    """A future for the reply: wait with `result()` or `exception()`, or get a callback with `add_done_callback()`.
+
+    Offers the consumer's half of `concurrent.futures.Future`. A call cannot be cancelled.
     """
 
     __slots__ = (
         "_callbacks",
-        "_client",
         "_data",
         "_done",
         "_error",
+        "_home",
         "_wakeup",
         "accepted",
         "callback",
@@ -66,14 +77,12 @@ class Call:
         "uuid",
     )
 
-    gathers = False
-    """Whether it goes on after its first reply."""
-    needs_a_service = True
-    """Whether it ends by what a service does."""
+    waits_for_reply = True
+    """Whether a service ends the call, and not the broker."""
 
     def __init__(
         self,
-        client: Client,
+        home: Home,
         uuid: str,
         topic: str,
         timeout: float,
@@ -84,14 +93,14 @@ class Call:
         self.uuid = uuid
         self.topic = topic
         self.timeout = timeout
-        """Seconds that it was given."""
+        """The timeout of the call, in seconds."""
         self.deadline = deadline
-        """When they are over, by the monotonic clock."""
+        """The time at which the timeout is over, in seconds of the monotonic clock."""
         self.accepted = False
-        """Whether the server has taken the request."""
+        """Whether the broker has accepted the request."""
         self.callback = callback
         self.on_error = on_error
-        self._client = client
+        self._home = home
         self._data: Any = None
         self._error: Exception | None = None
         self._done = False
@@ -103,7 +112,7 @@ class Call:
         return f"<Call {self.uuid} of {self.topic!r}: {state}>"
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the call has ended."""
         return self._done
 
     def result(self, timeout: float | None = None) -> Any:
@@ -113,8 +122,8 @@ class Call:
             timeout: seconds to wait; None waits for the deadline of the call.
 
         Raises:
-            RemoteError, NoResponders, Timeout, ConnectionLost: how the call ended.
-            TimeoutError: it has not ended within `timeout` seconds; it goes on.
+            RemoteError, NoResponders, Timeout, ConnectionLost: the error with which the call ended.
+            TimeoutError: the call has not ended within `timeout` seconds. It goes on.
         """
         if not self._done:
             self._wait(timeout)
@@ -122,21 +131,21 @@ class Call:
             try:
                 raise self._error
             finally:
-                # The error keeps its traceback, that this frame, and this frame the call with the error: a cycle.
+                # The error keeps its traceback, which keeps this frame, which keeps the call with the error: a cycle.
                 self = None  # type: ignore[assignment]
         return self._data
 
     def exception(self, timeout: float | None = None) -> Exception | None:
-        """Wait for the end; return the error, None if there is a result. Raises TimeoutError as `result` does."""
+        """Wait for the end. Return the error, or None if there is a result. Raises TimeoutError as `result` does."""
         if not self._done:
             self._wait(timeout)
         return self._error
 
     def add_done_callback(self, function: Callable[[Call], object]) -> None:
-        """Have `function(call)` called at the end of the call, where callbacks run; or now, if that has been.
+        """Call `function(call)` where callbacks run when the call ends; call it now if the call has ended.
 
         Raises:
-            TypeError: it is no plain function.
+            TypeError: `function` is not a plain function.
         """
         check_callback(function)
         with _changing:
@@ -156,26 +165,39 @@ class Call:
                 wakeup = self._wakeup = threading.Lock()
                 wakeup.acquire()
         about_to_wait = told_of_waits.get(threading.get_ident())
-        if about_to_wait is not None and self.needs_a_service:
+        if about_to_wait is not None and self.waits_for_reply:
             about_to_wait(self.topic)
-        self._client._before_blocking()
+        self._home.before_blocking()
         own = max(0.0, self.deadline - monotonic()) + GRACE
         if timeout is None or timeout > own:
             if not wakeup.acquire(timeout=own):
-                self._client._overtime(self)
-                wakeup.acquire()  # this thread or another has taken it out, and ends it now
+                self._home.overtime(self)
+                wakeup.acquire()  # the code that has taken the call out ends it now, in this thread or another
         elif not wakeup.acquire(timeout=max(timeout, 0.0)):
             raise TimeoutError(f"The call of {self.topic!r} has not ended within {timeout:g} s; it goes on.")
-        wakeup.release()  # somebody else may wait as well
+        wakeup.release()  # another thread may be waiting too
 
-    # For the client
+    # For the calls of the client. These functions run under the connection's lock, so they are short.
 
-    def _forget(self, error: Exception) -> None:
-        """In the child of a fork: it has ended here, and nobody is told but who asks."""
-        self._error, self._done, self._callbacks = error, True, None
+    @property
+    def tells(self) -> bool:
+        """Whether a function of the user is called for a reply."""
+        return self.callback is not None or self.on_error is not None
 
-    def _end(self, data: Any, error: Exception | None) -> None:
-        """The call is over, with data or an error. Short, and safe to call under the connection's lock."""
+    def on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+        """Take the outcome of the request."""
+        if outcome is _ACCEPTED:
+            self.accepted = True
+        else:
+            self._home.requested(self, outcome, condition)
+
+    def on_reply(self, data: Any, error: Exception | None) -> bool:
+        """Take a reply. Return whether the call has ended with this reply."""
+        self.end(data, error)
+        return True
+
+    def end(self, data: Any, error: Exception | None) -> None:
+        """End the call with data or an error."""
         with _changing:
             self._data = data
             self._error = error
@@ -186,46 +208,44 @@ class Call:
             wakeup.release()
         if callbacks is not None:
             for function in callbacks:
-                self._client._run(function, self)
+                self._home.run(function, self)
 
-    def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
-        """What became of the request, told by the connection."""
-        self._client._requested(self, outcome, condition)
+    def tell(self, data: Any, error: Exception | None) -> None:
+        """Call the user's function for a reply or an error."""
+        if error is None:
+            if self.callback is not None:
+                self.callback(data)
+        elif self.on_error is not None:
+            self.on_error(error)
+        else:
+            log.error("the call of %r failed: %s", self.topic, error)
+
+    def abandon(self, error: Exception) -> None:
+        """End the call in the child of a fork. No function is called, and no thread waits."""
+        self._error, self._done, self._callbacks = error, True, None
 
 
 class Notice(Call):
-    """A future for the news that the server has taken a one-way message: its result is None."""
+    """A future for the broker's acceptance of a one-way message. Its result is None."""
 
     __slots__ = ()
 
-    needs_a_service = False
+    waits_for_reply = False
 
-    def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
-        self._client._notified(self, outcome, condition)
-
-
-def check_callback(function: object) -> None:
-    """Raise TypeError for a callback whose call would run nothing."""
-    if not callable(function):
-        raise TypeError(f"The callback {function!r} is not a function.")
-    kind = unrun(function)
-    if kind is not None:
-        raise TypeError(f"The callback {function!r} is {kind}, so a call of it runs nothing: write a plain one.")
+    def on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+        self._home.requested(self, outcome, condition)
 
 
-def checked_uuid(uuid: object) -> str:
-    """The id that a call is given by its caller. Raises TypeError or ValueError for what it cannot be."""
-    if not isinstance(uuid, str):
-        raise TypeError(f"The uuid {uuid!r} is not a str.")
-    if not 0 < len(uuid) <= MAX_UUID or not uuid.isprintable():
-        raise ValueError(f"The uuid {uuid[:80]!r} needs 1 to {MAX_UUID} characters that can be printed.")
-    return uuid
+class Gathering(Call):
+    """A call whose `result()` is the list of all replies: their data, and a RemoteError for each error reply."""
 
+    __slots__ = ("most", "replies")
 
-def checked_timeout(timeout: object, what: str = "timeout") -> float:
-    """The seconds that a call is given. Raises TypeError or ValueError for what they cannot be."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"The {what} {timeout!r} is not a number of seconds.")
-    if not 0 < timeout <= MAX_TIMEOUT:
-        raise ValueError(f"The {what} {timeout!r} is not between 0 and {MAX_TIMEOUT:.0f} seconds.")
-    return float(timeout)
+    def __init__(self, most: int, *args: Any) -> None:
+        super().__init__(*args)
+        self.most = most
+        self.replies: list[Any] = []
+
+    def on_reply(self, data: Any, error: Exception | None) -> bool:
+        self.replies.append(data if error is None else error)
+        return False  # the client ends the call after the user's function has got this reply

@@ -1,39 +1,47 @@
-"""Whether the clock of a caller and the clock of this machine agree, told once.
+"""The clocks of callers, compared with the clock of this machine. A difference is logged once.
 
-Deadlines are judged by the message's time to live, which the broker counts down, and never by two machines' clocks. But
-logs and dead letters hold times of both, so a difference is worth a warning. `expires` less what is left of the time to
-live is the caller's time now, if the broker counts down; else it is when the request was sent, or later.
+A deadline follows from the message's time to live, which the broker counts down, and not from the clocks of two
+machines. But logs and dead letters hold times of both clocks, so a difference is worth a warning. If the broker counts
+down, `expires` minus the remaining time to live is the caller's time now. Otherwise it is the time of sending or later.
 """
 
 from __future__ import annotations
 
+from mqlight.log import Log
+
 __all__ = ["DIFFERENCE", "Clocks"]
 
+log = Log("macaque.worker", BaseException)
+
 DIFFERENCE = 2000.0
-"""Milliseconds that are noticed. Less may be due to the way of a message, or to a machine that is busy."""
+"""Milliseconds: smaller differences are ignored. They may come from the message's travel time, or a busy machine."""
 MOST = 1e10
-"""Seconds that are told at the most: anybody may send a number with 300 digits."""
+"""The most seconds that are logged: any program may send a number with 300 digits."""
 
 
 class Clocks:
-    """Compares the clocks of callers with this machine's, until there is a difference."""
+    """Compares the clocks of callers with this machine's clock, until there is a difference."""
 
     def __init__(self) -> None:
         self._told = False
 
-    def compare(self, expires: float, ttl: int, now: float, *, counted_down: bool) -> str | None:
-        """Return the sentence about a difference, the first time that there is one.
+    def compare(self, source: str | None, expires: float, ttl: int, now: float, *, counted_down: bool) -> None:
+        """Log the first difference.
 
         Args:
+            source: the caller.
             expires: when the request expires by its caller's clock, in ms since 1970.
-            ttl: what the message says of its time to live, in ms.
+            ttl: the time to live in the message, in ms.
             now: this machine's clock, in ms since 1970.
-            counted_down: whether the broker has taken the time on the way off `ttl`.
+            counted_down: whether the broker subtracts the travel time from `ttl`.
         """
         ahead = expires - ttl - now
-        behind = -ahead if counted_down else now - expires  # an expired request would not have been delivered
+        behind = -ahead if counted_down else now - expires  # a broker does not deliver an expired request
         most = max(ahead, behind)
         if most < DIFFERENCE or self._told:
-            return None
+            return
         self._told = True
-        return f"{min(most / 1000, MOST):.1f} s {'ahead of' if ahead > behind else 'behind'} this machine's"
+        log.warning(
+            "the clock of %s is %.1f s %s this machine's. Requests are not affected, but the times in logs and dead "
+            "letters are", source, min(most / 1000, MOST), "ahead of" if ahead > behind else "behind",
+        )  # fmt: skip

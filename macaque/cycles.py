@@ -1,8 +1,8 @@
-"""Services that wait for each other in a circle: each place that waits is one place less for the answer.
+"""Circles of services that wait for each other. Each waiting function leaves one place less for the reply.
 
-The function of a service that calls its own service and waits takes one place of the service's credit, and its call
-needs another one. When all places wait like that, none is left to answer, and all wait until their calls time out. The
-same goes for a circle of services. What a service waits for is known where the wait begins, by `told_of_waits`.
+A function that calls its own service and waits takes one place of the service's credit, and its call needs another
+place. When all places wait like that, none is left to reply, and all wait until their calls time out. A circle of
+services does the same. The topic of each wait is reported when the wait begins, by `told_of_waits`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from macaque.registry import Service
-from mqlight.wire.topics import matches
+from mqlight.amqp.topics import matches
+from mqlight.log import Log
 
 __all__ = ["Cycles", "told_of_waits"]
 
+log = Log("macaque.worker", BaseException)
+
 told_of_waits: dict[int, Callable[[str], None]] = {}
-"""Threads that run a service's function: to be called with the topic that the function is about to wait for."""
+"""Threads that run a service's function, each with a function to call with the topic that it is about to wait for."""
 
 KNOWN = 4096
-"""Topics that are remembered, so that a service that waits for ever new ones costs no memory."""
+"""The most topics that are remembered, so that a service that always waits for new topics costs no more memory."""
 
 
 class Cycles:
-    """What the services of one server wait for. `services` returns them."""
+    """The waits between the services of one server. `services` returns the services."""
 
     def __init__(self, services: Callable[[], Iterable[Service]]) -> None:
         self._services = services
@@ -30,12 +33,22 @@ class Cycles:
         self._waits: dict[Service, set[Service]] = {}
         self._told: set[frozenset[Service]] = set()
 
+    def wait(self, service: Service, topic: str) -> None:
+        """Note that `service` waits for `topic`. Log a circle, the first time that the wait closes it."""
+        circle = self.add(service, topic)
+        if circle is not None:
+            log.warning(
+                "%s: a service that waits for itself takes a place of its own credit (%d) meanwhile; when all places "
+                "wait, none is left to answer. Use a callback instead of waiting, or a topic of its own, or more "
+                "credit", " waits for ".join(each.name for each in circle), service.credit,
+            )  # fmt: skip
+
     def add(self, service: Service, topic: str) -> list[Service] | None:
-        """Note that `service` waits for `topic`. Return a circle from it to it, the first time that one is closed."""
+        """Note that `service` waits for `topic`. Return a new circle from the service to itself, if this closes one."""
         if (service, topic) in self._known or len(self._known) >= KNOWN:
             return None
         self._known.add((service, topic))
-        targets = [each for each in self._services() if matches(each.endpoint, topic)]
+        targets = [each for each in self._services() if matches(each.topic, topic)]
         self._waits.setdefault(service, set()).update(targets)
         for target in targets:
             path = self._path(target, service, {target})

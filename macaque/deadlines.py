@@ -1,10 +1,10 @@
-"""Things that are to end by a time, which all have the same number of seconds from when they are added.
+"""Things that end by a deadline, each the same number of seconds after it was added.
 
 The rules of this file:
 
-* Whoever takes a thing out ends it, and nobody else can: that is how each ends exactly once.
-* A thing that was taken leaves nothing behind. Time comes in as an argument, and the lock that it is given is held for
-  dict operations only.
+* Only the code that takes a thing out ends it: so each thing ends exactly once.
+* A thing that was taken out leaves nothing behind. Time is an argument. The given lock is held for dict operations
+  only.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Deadlines(Generic[T]):
-    """See the module. `lock` is a `threading.Lock()`, or anything else where one thread is enough."""
+    """Things with deadlines: see the module. `lock` is a `threading.Lock()`, or a dummy if there is only one thread."""
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self._lock = lock
         self._ends: dict[T, float] = {}
-        """Things to their deadlines, the earliest first."""
+        """Things and their deadlines, the earliest first."""
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def add(self, thing: T, at: float) -> None:
-        """Keep a thing until `at`, which is not before the deadline of a thing that was added earlier."""
+        """Keep a thing until `at`. Deadlines must be added in order."""
         with self._lock:
             self._ends[thing] = at
 
     def take(self, thing: T) -> bool:
-        """Take a thing out. Return False when it was taken already, or is overdue and taken so."""
+        """Take a thing out. Return False if it was already taken, by this function or as overdue."""
         with self._lock:
             return self._ends.pop(thing, None) is not None
 
@@ -52,6 +52,6 @@ class Deadlines(Generic[T]):
         return found
 
     def next(self) -> float | None:
-        """Return the earliest deadline; None when there is nothing."""
+        """Return the earliest deadline, or None if there is no thing."""
         with self._lock:
             return next(iter(self._ends.values()), None)

@@ -1,14 +1,14 @@
-"""What macaque puts into messages: requests and replies, to AMQP bytes and back.
+"""Requests and replies of macaque as AMQP messages: encoding and decoding.
 
 The rules of this file:
 
-* A request is the JSON `{"uuid", "data", "replyTo"}`, a reply `{"uuid", "data"}` or `{"uuid", "error"}`. Other members
-  come on top (`expires`, `sentAt`, `source`), these never change, and what is not known is skipped.
-* The JSON travels as text with content type `text/plain`, as the first macaque sent it: under `application/json` the
+* A request is the JSON `{"uuid", "data", "replyTo"}`, a reply is `{"uuid", "data"}` or `{"uuid", "error"}`. Further
+  members are optional (`expires`, `sentAt`, `source`). These names never change, and unknown members are skipped.
+* The JSON travels as text with content type `text/plain`, as the first macaque sent it. Under `application/json` the
   MQ Light clients parse a body themselves, and the first macaque would then parse it a second time.
-* The AMQP properties say the same once more, for a client that knows only AMQP 1.0: it may send bare data with
+* The AMQP properties repeat this for a client that knows only AMQP 1.0. Such a client may send bare data with
   `reply-to`, and gets a bare reply with its `correlation-id`.
-* A request comes from strangers. Only BadRequest comes out.
+* A request comes from unknown programs. Decoding raises only BadRequest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import msgspec
 
 from macaque.errors import MacaqueError, RemoteError
 from macaque.plain import plain
-from mqlight.amqp.usual import text_body, text_message
-from mqlight.jsontext import refuse_nan, short, to_json
-from mqlight.wire.message import Message, MessageError, decode, decode_properties, encode
+from mqlight.amqp.fast_messages import text_body, text_message
+from mqlight.amqp.message import Message, MessageError, decode, decode_properties, encode
+from mqlight.json_text import refuse_nan, short, to_json
 
-__all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request"]
+__all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request", "decode_data"]
 
 BARE_CONTENT_TYPE = "application/json"
 MAX_TTL = 0xFFFFFFFF
@@ -35,10 +35,10 @@ Id = Any
 
 
 class BadRequest(MacaqueError, ValueError):
-    """Bytes that are no request. The sentence says what is wrong with them.
+    """The bytes are not a request. The message of the error tells what is wrong with them.
 
     Attributes:
-        asked: who is to be told, as a request without data; None where the message names no `reply-to`.
+        asked: a request without data, used to answer the sender; None if the message names no `reply-to`.
     """
 
     def __init__(self, message: str, asked: BareRequest | None = None) -> None:
@@ -47,28 +47,34 @@ class BadRequest(MacaqueError, ValueError):
 
 
 class BadReply(MacaqueError, ValueError):
-    """Bytes that are no reply."""
+    """The bytes are not a reply."""
 
 
 class Request(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """A request. Times are in ms since 1970. `reply_to` None or empty: nobody waits for an answer."""
+    """A request. Times are in ms since 1970. With `reply_to` None or empty, no caller waits for a reply."""
 
     uuid: str
-    data: Any
+    raw: msgspec.Raw = msgspec.field(name="data")
+    """The data. If the request has it as JSON, it is decoded when the function runs. Otherwise it is any value."""
     reply_to: str | None = None
     expires: float | None = None
     sent_at: float | None = None
     source: str | None = None
 
+    @property
+    def data(self) -> Any:
+        """The data. Raises ValueError or RecursionError if the JSON cannot be decoded."""
+        return decode_data(self.raw) if type(self.raw) is msgspec.Raw else self.raw
+
 
 class BareRequest(Request):
-    """A request of a client that knows only AMQP 1.0: `data` was the whole body, `correlation` is its message's id."""
+    """A request of a client that knows only AMQP 1.0. `data` was the whole body, `correlation` is the message's id."""
 
     correlation: Id = None
 
 
 class Fault(msgspec.Struct, omit_defaults=True):
-    """The `error` of a reply; see RemoteError for what its members mean."""
+    """The `error` of a reply. RemoteError tells what its members mean."""
 
     code: int | str
     message: str
@@ -82,7 +88,7 @@ class Fault(msgspec.Struct, omit_defaults=True):
 
 
 class Reply(msgspec.Struct):
-    """A reply: `data`, or `error` if that is not None."""
+    """A reply: `error` if it is not None, else `data`."""
 
     uuid: str
     data: Any = None
@@ -102,12 +108,12 @@ class _Failure(msgspec.Struct):
 _to_request: Callable[[Any], Request] = msgspec.json.Decoder(Request).decode
 _to_reply: Callable[[Any], Reply] = msgspec.json.Decoder(Reply).decode
 _to_members: Callable[[Any], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_to_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
+decode_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
 
 
 def _json(envelope: object, data: object, what: str) -> bytes:
     try:
-        if data is msgspec.UNSET:  # a member of the envelope with this value would be left out
+        if data is msgspec.UNSET:  # msgspec would omit a member of the envelope with this value
             raise TypeError("UNSET is no value")
         text = to_json(envelope)
         if b"null" in text:
@@ -120,33 +126,34 @@ def _json(envelope: object, data: object, what: str) -> bytes:
 # Requests
 
 
-def encode_request(uuid: str, topic: str, data: object, reply_to: str, *, now: float, timeout: float) -> bytes:
-    """The AMQP message that asks the service on `topic`.
+def encode_request(uuid: str, topic: str, data: Any, reply_to: str, *, now: float, timeout: float) -> bytes:
+    """Return the AMQP message of a call of the service at `topic`.
 
     Args:
-        data: anything that JSON has, and what msgspec makes of more: dates, UUIDs, dataclasses, sets. NaN becomes null.
+        data: any value that JSON can carry, and more types that msgspec converts: dates, UUIDs, dataclasses, sets. NaN
+            becomes null.
         now: seconds since 1970.
-        timeout: seconds that the caller waits; after them neither the server nor a service takes the request up.
+        timeout: seconds that the caller waits. Then neither the broker nor a service begins to process the request.
 
     Raises:
-        TypeError: JSON has no place for `data`; the sentence names the value.
+        TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     milliseconds = int(timeout * 1000)
     body = _json(Request(uuid, data, reply_to, int(now * 1000) + milliseconds), data, "data")
     return text_message(body, topic, uuid, reply_to, None, min(max(milliseconds, 1), MAX_TTL))
 
 
-def encode_notice(uuid: str, topic: str, data: object, source: str, *, now: float, ttl: float | None) -> bytes:
-    """The AMQP message that tells the service on `topic` something, and asks for no reply.
+def encode_notice(uuid: str, topic: str, data: Any, source: str, *, now: float, ttl: float | None) -> bytes:
+    """Return the AMQP message of a one-way message to the service at `topic`.
 
     Args:
         data: as for `encode_request`.
         source: the client id of the sender.
         now: seconds since 1970.
-        ttl: seconds after which it is of no use any more; None: it always is.
+        ttl: seconds after which the message is discarded; None means never.
 
     Raises:
-        TypeError: JSON has no place for `data`; the sentence names the value.
+        TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     milliseconds = None if ttl is None else min(max(int(ttl * 1000), 1), MAX_TTL)
     expires = None if milliseconds is None else int(now * 1000) + milliseconds
@@ -155,12 +162,13 @@ def encode_notice(uuid: str, topic: str, data: object, source: str, *, now: floa
 
 
 def encode_again(message: bytes, topic: str) -> bytes:
-    """The AMQP message of a request, made new: to `topic`, never tried, never late, and with nobody who waits for it.
+    """Return a request as a new AMQP message to `topic`, without attempts, deadline, or waiting caller.
 
-    The other members of its envelope stay as they are. A bare request keeps its `reply-to`, which makes it one.
+    The other members of its envelope stay as they are. A bare request keeps its `reply-to`, because that property makes
+    it a request.
 
     Raises:
-        BadRequest: these bytes are no AMQP message.
+        BadRequest: the bytes are not an AMQP message.
     """
     try:
         old = decode(message)
@@ -173,31 +181,31 @@ def encode_again(message: bytes, topic: str) -> bytes:
             kept = {name: value for name, value in members.items() if name not in ("replyTo", "expires")}
             body, reply_to = msgspec.json.encode(kept).decode(), None
     except (TypeError, ValueError, RecursionError):
-        pass  # bare data
+        pass  # the body is bare data
     again = {"delivery_count": 0, "ttl": None, "absolute_expiry_time": None, "first_acquirer": False}
     return encode(msgspec.structs.replace(old, body=body, to=topic, reply_to=reply_to, **again))
 
 
 def encode_data(data: object) -> msgspec.Raw:
-    """The JSON of a result, to be given to `encode_reply` more than once. Raises TypeError as that does."""
+    """Return the JSON of a result, for several calls of `encode_reply`. Raises TypeError as `encode_reply` does."""
     return msgspec.Raw(_json(data, data, "result"))
 
 
 def decode_request(message: bytes) -> Request:
-    """The request in an AMQP message: with macaque's envelope, or bare data with a `reply-to` property.
+    """Return the request in an AMQP message: with macaque's envelope, or bare data with a `reply-to` property.
 
-    A JSON object with `uuid` and `data` is an envelope, unless only the property says where the reply goes. Bare data
-    is plain Python, whatever AMQP type it had.
+    A JSON object with `uuid` and `data` is an envelope, unless only the property tells where the reply goes. Bare data
+    becomes plain Python, whatever AMQP type it had.
 
     Raises:
-        BadRequest: neither of the two, or data that cannot be decoded.
+        BadRequest: the message is neither of the two, or its data cannot be decoded.
     """
     text = text_body(message)
     if text is not None:
         try:
             request = _to_request(text)
         except (ValueError, RecursionError):
-            pass  # the long way finds out what it is
+            pass  # the slower code below finds out the kind of the message
         else:
             if request.reply_to:
                 return request
@@ -209,7 +217,7 @@ def decode_request(message: bytes) -> Request:
         raise BadRequest(f"The request is no AMQP message. {error}", asked) from error
     body, reply_to = received.body, received.reply_to
     if isinstance(body, str):
-        body = str(body)  # a symbol or a char is text as well, but not to msgspec
+        body = str(body)  # a symbol or a char is text too, but msgspec does not accept it
     wrong: object = "its body is not text"
     if isinstance(body, str) or type(body) is bytes:
         try:
@@ -236,10 +244,10 @@ def _bare_request(message: Message, data: Any) -> BareRequest:
 
 
 def _bare(body: Any, content_type: str | None) -> Any:
-    """The data of a bare request. Raises TypeError, ValueError or RecursionError for what cannot be decoded."""
+    """Return the data of a bare request. Raises TypeError, ValueError or RecursionError if it cannot be decoded."""
     if isinstance(body, str) or type(body) is bytes:
         try:
-            return _to_data(body)
+            return decode_data(body)
         except (ValueError, RecursionError):
             if content_type is not None and content_type.partition(";")[0].strip().lower() == BARE_CONTENT_TYPE:
                 raise
@@ -251,10 +259,10 @@ def _bare(body: Any, content_type: str | None) -> Any:
 
 
 def encode_reply(request: Request, data: object) -> bytes:
-    """The AMQP message that answers `request`, whose `reply_to` is not None.
+    """Return the AMQP message of the reply to `request`, whose `reply_to` is not None.
 
     Raises:
-        TypeError: JSON has no place for `data`; the sentence names the value.
+        TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     if type(request) is BareRequest:
         return _bare_reply(request, data)
@@ -262,13 +270,13 @@ def encode_reply(request: Request, data: object) -> bytes:
 
 
 def encode_fault(request: Request, fault: Fault) -> bytes:
-    """The AMQP message that answers `request` with an error.
+    """Return the AMQP message of an error as the reply to `request`.
 
-    To a bare request the body is the error, and the application properties `error-code` and `error-message` tell it
-    from a result. `error_code` and `error_message` say the same to JMS, whose names have no hyphen.
+    For a bare request the body is the error. The application properties `error-code` and `error-message` tell it from a
+    result. `error_code` and `error_message` repeat them for JMS, whose names have no hyphen.
 
     Raises:
-        TypeError: JSON has no place for the fault's details.
+        TypeError: JSON cannot represent the fault's details.
     """
     if type(request) is BareRequest:
         properties = {
@@ -296,10 +304,10 @@ def _bare_reply(request: BareRequest, data: object, properties: dict[str, Any] |
 
 
 def decode_reply(message: bytes) -> Reply:
-    """The reply in an AMQP message.
+    """Return the reply in an AMQP message.
 
     Raises:
-        BadReply: it holds none.
+        BadReply: the message contains no reply.
     """
     text = text_body(message)
     try:

@@ -1,6 +1,6 @@
-"""Names of environment variables: the settings of a program, and the variables that others set."""
+"""Names of environment variables: the settings of a program, and the variables that other programs set."""
 
-from mqlight.wire.environment import is_service_link
-from mqlight.wire.text import nearest
+from mqlight.amqp.text import nearest
+from mqlight.environment import is_service_link
 
 __all__ = ["is_service_link", "nearest"]

@@ -1,8 +1,8 @@
 """The errors of macaque: one root, and one class for each way in which a call can end without its result.
 
-A misuse (an endpoint that is no topic, data that JSON has no place for) is a TypeError or ValueError, raised where it
-is made. Everything else that can happen to a call is one of the classes here. Each reads as a sentence, carries the
-figures of that sentence as attributes, and survives pickling.
+A misuse (an endpoint that is not a topic, data that JSON cannot represent) is a TypeError or ValueError, raised at
+once. Every other failure of a call is one of the classes here. Each error reads as a sentence, carries the figures of
+that sentence as attributes, and survives pickling.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Abort", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteErr
 
 
 class MacaqueError(Exception):
-    """Root of every error that this package raises on its own account."""
+    """The root of every error that this package raises itself."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -27,17 +27,17 @@ def _restore(kind: type[MacaqueError], args: tuple[Any, ...], attributes: dict[s
 
 
 class RemoteError(MacaqueError):
-    """The service answered with an error, or the server would not take the request.
+    """The service replied with an error, or the broker did not accept the request.
 
     Attributes:
-        code: what the service gave to `abort`; 500 for an exception in it, 504 when it was not done within its timeout,
-            400 when the data could not be decoded, "exit" when it called `exit()`, "undeliverable" when it failed every
-            delivery attempt. From the server: 403 not allowed, 413 too large, 503 its queue is full, 502 anything else.
-        message: the sentence of the one who failed.
-        type: the class of the exception in the service, or the AMQP condition that the server gave; None from `abort`.
-        details: what the service added, as JSON has it.
+        code: the code that the service gave to `abort`; 500 for an exception in the service, 504 if it exceeded its
+            timeout, 400 if the data could not be decoded, "exit" if it called `exit()`, "undeliverable" if it failed
+            every delivery attempt. From the broker: 403 not allowed, 413 too large, 503 queue full, 502 anything else.
+        message: the error message of the service or the broker.
+        type: the class of the exception in the service, or the AMQP condition that the broker gave; None from `abort`.
+        details: the JSON value that the service added.
         retryable: whether the same call may succeed later.
-        traceback: where the service failed, if it runs with debug=True.
+        traceback: the traceback of the exception in the service, if the service runs with debug=True.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class RemoteError(MacaqueError):
 
     @classmethod
     def refused(cls, condition: str, description: str) -> RemoteError:
-        """What the caller gets when the server does not take the request, by the AMQP condition that it gave."""
+        """Return the error for a request that the broker did not accept, by the AMQP condition that it gave."""
         code, retryable = _REFUSALS.get(condition, (502, False))
-        return cls(code, f"The server did not take the request: {description}", condition, None, retryable)
+        return cls(code, f"The broker did not accept the request: {description}", condition, None, retryable)
 
 
 _REFUSALS = {
@@ -75,10 +75,10 @@ _REFUSALS = {
 
 
 class NoResponders(MacaqueError):
-    """Nobody listens on the topic, so nobody will answer. The caller learns it at once.
+    """No service is subscribed to the topic, so there will be no reply. The caller gets this error at once.
 
     Attributes:
-        topic: the endpoint that was called.
+        topic: the topic that was called.
     """
 
     def __init__(self, topic: str) -> None:
@@ -87,11 +87,11 @@ class NoResponders(MacaqueError):
 
 
 class Timeout(MacaqueError, TimeoutError):
-    """The request went out, and no answer came by the deadline of the call. The service may have done its work.
+    """No reply came by the deadline of the call. The service may have done its work.
 
     Attributes:
-        topic: the endpoint that was called.
-        timeout: the seconds that the call had.
+        topic: the topic that was called.
+        timeout: the timeout of the call, in seconds.
     """
 
     def __init__(self, message: str, *, topic: str | None = None, timeout: float | None = None) -> None:
@@ -101,11 +101,11 @@ class Timeout(MacaqueError, TimeoutError):
 
 
 class ConnectionLost(MacaqueError, ConnectionError):
-    """There is no connection to the messaging server, or it ended before the answer came.
+    """There is no connection to the broker, or it ended before the reply came.
 
     Attributes:
-        url: the server, without its password; None where that is not known.
-        reason: what happened to the connection.
+        url: the broker, without the password; None if it is not known.
+        reason: the cause of the failure.
     """
 
     def __init__(self, message: str, *, url: str | None = None, reason: str | None = None) -> None:
@@ -115,7 +115,7 @@ class ConnectionLost(MacaqueError, ConnectionError):
 
 
 class Abort(MacaqueError):
-    """What `abort` raises. The server makes it the error of the reply, and logs a line without a traceback."""
+    """The exception of `abort`. It becomes the error of the reply, and is logged on one line without a traceback."""
 
     def __init__(self, code: int | str, message: str, details: Any = None, retryable: bool = False) -> None:
         if isinstance(code, bool) or not isinstance(code, (int, str)):
@@ -133,9 +133,9 @@ def abort(code: int | str, message: str, details: Any = None, retryable: bool = 
     """End a service's function with an error that its caller gets as RemoteError: `abort(404, "no such task")`.
 
     Args:
-        code: a number, by custom one of HTTP's, or a name.
+        code: a number, usually one of HTTP's, or a name.
         message: a sentence for people.
-        details: data for programs, anything that JSON has.
+        details: data for programs, any value that JSON can carry.
         retryable: whether the same call may succeed later.
     """
     raise Abort(code, message, details, retryable)

@@ -1,23 +1,23 @@
-"""Client ids: each connection has one that no other has at the time."""
+"""Client ids: each open connection has one of its own."""
 
 from __future__ import annotations
 
 import secrets
 
-from mqlight.wire import forks
+from mqlight.net import forks
 
 __all__ = ["id_of_child", "made_up_id"]
 
 
 def made_up_id() -> str:
-    """Return a client id that nobody can guess."""
+    """Return a random client id."""
     return f"macaque_{secrets.token_hex(6)}"
 
 
 def id_of_child(chosen: str | None) -> str:
-    """Return the client id of a forked child, whose parent goes on with its own.
+    """Return a client id for a forked child. The parent keeps its own id.
 
     Args:
-        chosen: what the application chose for the parent, None where the parent's was made up.
+        chosen: the id that the application chose for the parent; None if the parent's id is random.
     """
     return made_up_id() if chosen is None else forks.child_id(chosen)

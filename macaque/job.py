@@ -1,53 +1,69 @@
-"""One delivery at work: the request in it, what is known about it, and how it is settled in the end."""
+"""One delivery in progress: its request, the facts about it, and its settlement."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from macaque.envelope import Request
+from mqlight.amqp.types import Condition, Outcome
 from mqlight.delivery import Delivery
 
 __all__ = ["Job"]
 
+_ACCEPTED = Outcome.ACCEPTED  # looked up once, because looking up a member of an enum is slow
+
 
 class Job:
-    """A delivery, from when it is taken until it is settled. Times are in seconds of the monotonic clock.
+    """A delivery, from its arrival until its settlement. Times are in seconds of the monotonic clock.
 
-    What is the same for nearly every job stands in the class, which costs the path of the messages nothing.
+    Attributes with the same value in nearly every job are class attributes, so that they cost no time for each message.
     """
 
     request: Request
+    reply: bytes
+    """The last reply that was sent, an AMQP message."""
+    on_refused: Callable[[Job, Outcome, Condition | None], None]
+    """Called when the broker has not accepted the reply."""
     count = 0
-    """Attempts that failed before."""
+    """The number of earlier attempts, all of which failed."""
     deadline: float | None = None
-    """Until when its caller waits; None: it did not say."""
+    """The time until which the caller waits; None if the caller did not set it."""
     key: Hashable | None = None
-    """Set while others wait for the answer to this request, because theirs is the same."""
+    """The key of this request while repeated requests wait for its result; otherwise None."""
     began = 0.0
     running = False
-    """Its function was begun and has not returned."""
+    """Whether the function has begun and has not returned."""
     counted = False
-    """It is counted among the functions that take a place although their time is over."""
+    """Whether the job counts among the functions that take a place after their time is over."""
     refusals = 0
-    """How often the broker could not take the reply."""
+    """The number of times that the broker did not take the reply."""
     refused_at = 0.0
-    """When it did so first."""
+    """The time of the first refusal."""
     explained = False
-    """The caller was sent the reason why its reply was rejected."""
+    """Whether the caller was sent the reason why its reply was rejected."""
     wrong: str | None = None
-    """Why the message is no request, so that it is rejected in the end."""
+    """The reason why the message is not a request, so that it is rejected in the end."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
 
     @property
     def source(self) -> str | None:
-        """Who sent the request."""
+        """The client that sent the request."""
         return self.request.source or self.request.reply_to
 
     def settle(self) -> None:
-        """The broker has taken the reply, or there is none: it may forget the message."""
+        """Settle the request, because the broker has accepted its reply or there is no reply."""
         if self.wrong is None:
             self.delivery.accept()
         else:
             self.delivery.reject("amqp:decode-error", self.wrong)
+
+    def on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+        """Take the outcome of the reply. Runs under the connection's lock."""
+        if outcome is _ACCEPTED and self.wrong is None:
+            self.delivery.accept()
+        elif outcome is _ACCEPTED:
+            self.settle()
+        else:
+            self.on_refused(self, outcome, condition)

@@ -1,10 +1,10 @@
-"""What keeps a process alive for callbacks: a script may end with `client.call(...)`, as the article's does.
+"""The thread that keeps a process alive for callbacks: a script may end with `client.call(...)`, as in the article.
 
 The rules of this file:
 
-* One thread that is no daemon waits for the main thread to end; so Python does not end the process before it.
-* From then on it runs the callbacks of all clients itself, until none is owed: once the main thread has ended, Python
-  may refuse to start threads, which a connection could need for a callback that takes its time.
+* One thread that is not a daemon waits for the main thread to end. So Python does not end the process before that.
+* From then on this thread runs the callbacks of all clients, until none is owed. Once the main thread has ended, Python
+  may refuse to start threads, and a connection could need a new thread for a slow callback.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mqlight.wire import forks
-from mqlight.wire.log import Log
-from mqlight.wire.process import end_process
+from mqlight.log import Log
+from mqlight.net import forks
+from mqlight.net.process import end_process
 
 __all__ = ["Keeper", "keeper"]
 
@@ -25,30 +25,30 @@ log = Log(__name__)
 
 
 class Debtor(Protocol):
-    """Somebody who owes callbacks. It calls `Keeper.look` when that has changed."""
+    """An object that may owe callbacks. It calls `Keeper.look` when that changes."""
 
     @property
     def owes(self) -> bool: ...
 
 
 class Keeper:
-    """There is one for the process: `keeper`."""
+    """The keeper of a process. There is only one: `keeper`."""
 
     def __init__(self) -> None:
         self.after_fork()
         forks.register(self)
 
     def after_fork(self) -> None:
-        """Be new. In the child of a fork nothing is owed: its parent's callbacks are its parent's."""
+        """Reset the keeper. The child of a fork owes nothing, because the callbacks belong to the parent."""
         self.leaving = False
-        """The main thread has ended: functions are for `run`."""
+        """Whether the main thread has ended, so that functions must go to `run`."""
         self._lock = threading.Lock()
         self._debtors: weakref.WeakSet[Debtor] = weakref.WeakSet()
         self._tasks: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def watch(self, debtor: Debtor) -> None:
-        """Keep the process alive as long as `debtor` owes something."""
+        """Keep the process alive as long as `debtor` owes a callback."""
         with self._lock:
             self._debtors.add(debtor)
             if self._thread is None:
@@ -57,11 +57,11 @@ class Keeper:
                 self._thread = thread
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
-        """Have a function run on the keeper's thread."""
+        """Run a function on the keeper's thread."""
         self._tasks.put((function, args))
 
     def look(self) -> None:
-        """Have the keeper look again whether anything is owed."""
+        """Let the keeper check again whether a callback is owed."""
         if self.leaving:
             self._tasks.put(None)
 

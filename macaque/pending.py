@@ -2,11 +2,11 @@
 
 The rules of this file:
 
-* Adding and taking a call costs the same however many there are, and a call that was taken leaves nothing behind:
-  40,000 calls a second with 30 s each must not leave a million dead entries in a heap. So deadlines are kept in
-  buckets of 1/64 s, dropped as they empty.
-* Whoever takes a call out ends it, and nobody else can: that is how every call ends exactly once.
-* Time comes in as an argument. The lock that it is given is held for dict operations only.
+* Adding and taking a call costs the same, however many calls there are. A call that was taken out leaves nothing
+  behind: 40,000 calls a second with 30 s each must not leave a million dead entries in a heap. So deadlines are kept in
+  buckets of 1/64 s, and an empty bucket is dropped.
+* Only the code that takes a call out ends it: so every call ends exactly once.
+* Time is an argument. The given lock is held for dict operations only.
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ from typing import Any, Generic, Protocol, TypeVar
 __all__ = ["MAXIMUM", "TICKS", "Added", "Pending"]
 
 MAXIMUM = 65_536
-"""Calls in flight at a time."""
+"""The most calls in flight at a time."""
 TICKS = 64
-"""Buckets in a second: no call ends by its deadline more than 1/64 s late."""
+"""Buckets per second: a call ends at most 1/64 s after its deadline."""
 
 
 class Added(enum.Enum):
-    """What became of a call that was to be kept."""
+    """The result of `Pending.add`."""
 
     YES = enum.auto()
     FULL = enum.auto()
     TAKEN = enum.auto()
-    """A call of its uuid has not ended."""
+    """A call with the same uuid has not ended."""
+
+
+_YES = Added.YES  # looked up once, because looking up a member of an enum is slow
 
 
 class Call(Protocol):
-    """What is needed of a call: a unique id, and its deadline in seconds of the clock that `expire` is given."""
+    """The part of a call that matters here: a unique id, and a deadline in seconds of the clock that `expire` gets."""
 
     @property
     def uuid(self) -> str: ...
@@ -45,7 +48,7 @@ C = TypeVar("C", bound=Call)
 
 
 class Pending(Generic[C]):
-    """See the module. `lock` is a `threading.Lock()`, or anything else where one thread is enough."""
+    """The pending calls: see the module. `lock` is a `threading.Lock()`, or a dummy if there is only one thread."""
 
     def __init__(self, lock: AbstractContextManager[Any], maximum: int = MAXIMUM) -> None:
         self._lock = lock
@@ -64,7 +67,7 @@ class Pending(Generic[C]):
         return len(self._calls) >= self._maximum
 
     def add(self, call: C) -> Added:
-        """Keep a call, unless there are too many, or one of its uuid is here."""
+        """Keep a call, unless there are too many calls, or one with the same uuid is here."""
         uuid = call.uuid
         tick = int(call.deadline * TICKS)
         with self._lock:
@@ -78,10 +81,10 @@ class Pending(Generic[C]):
                 self._buckets[tick] = {uuid: None}
             else:
                 bucket[uuid] = None
-            return Added.YES
+            return _YES
 
     def pop(self, uuid: str) -> C | None:
-        """Take a call out; None when it is not here, because it was never or has been taken."""
+        """Take a call out. Return None if it is not here."""
         with self._lock:
             call = self._calls.pop(uuid, None)
             if call is not None:
@@ -93,7 +96,7 @@ class Pending(Generic[C]):
             return call
 
     def expire(self, now: float) -> list[C]:
-        """Take out the calls whose deadline has passed, the earliest first, to the tick."""
+        """Take out the calls whose deadline has passed, the earliest first, to the precision of a bucket."""
         with self._lock:
             over = sorted(tick for tick in self._buckets if tick + 1 <= now * TICKS)
             return [self._calls.pop(uuid) for tick in over for uuid in self._buckets.pop(tick)]
@@ -107,10 +110,10 @@ class Pending(Generic[C]):
             return calls
 
     def abandon(self) -> list[C]:
-        """Return all calls. For the child of a fork, where the lock may be held for ever: this is not used again."""
+        """Return all calls, in the child of a fork, where the lock may never be free. This object is not used again."""
         return list(self._calls.values())
 
     def next_deadline(self) -> float | None:
-        """When `expire` has something to do again; None when there is no call."""
+        """Return the time when `expire` has work again; None if there is no call."""
         with self._lock:
             return (min(self._buckets) + 1) / TICKS if self._buckets else None

@@ -1,6 +1,7 @@
-"""Values of AMQP as plain Python: what a service is given when a client that knows only AMQP 1.0 asks it.
+"""Values of AMQP as plain Python, for services whose clients know only AMQP 1.0.
 
-A service tells no ulong from an int, so it can return what it was given. The table is in docs/services.md.
+A service does not tell a ulong from an int, so it can return a value that it was given. The table is in
+docs/services.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def plain(value: Any) -> Any:
     Of a described value (AMQP 1.0 section 1.3) only the value is kept. A list in the key of a map is a tuple.
 
     Raises:
-        TypeError: there is a decimal in it, whose digits are not read.
+        TypeError: the value contains a decimal, whose digits are not read.
     """
     kind = type(value)
     if value is None or kind in _PLAIN:
@@ -48,6 +49,6 @@ _PLAIN = (str, int, float, bool, bytes)
 
 
 def _key(value: Any) -> Any:
-    """As ``plain``, but hashable."""
+    """Return the plain value in a hashable form."""
     key = plain(value)
     return tuple(map(_key, key)) if isinstance(key, list) else key

@@ -1,6 +1,6 @@
-"""What failed and waits for its next attempt, and how long that is.
+"""Items that wait after a failed attempt, and the length of the pause before the next one.
 
-Pure: time and chance come in as arguments. The lock that it is given is held for a few instructions.
+Pure: time and chance are arguments. The given lock is held for a few instructions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ T = TypeVar("T")
 
 
 def delay(count: int, chance: float) -> float:
-    """Seconds to wait after a message has failed `count` times: twice as long each time, from half a second to a
-    minute, less up to a half of it by `chance` (0 to 1), so that what failed together is not tried together.
+    """Return the seconds to wait after `count` failed attempts.
+
+    The pause doubles each time, from half a second to a minute. `chance` (0 to 1) shortens it by up to a half, so that
+    messages that failed together are not tried together.
     """
     return min(LONGEST, SHORTEST * 2.0 ** min(count - 1, 30)) * (1.0 - chance / 2)
 
 
 class Retries(Generic[T]):
-    """Things that wait, each for its own time."""
+    """Items that wait, each until its own time."""
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self._lock = lock
@@ -37,7 +39,7 @@ class Retries(Generic[T]):
         return len(self._heap)
 
     def add(self, at: float, item: T) -> bool:
-        """Keep it until `at`. False, and it is not kept, after `close`."""
+        """Keep an item until `at`. After `close`, return False and do not keep it."""
         with self._lock:
             if self._closed:
                 return False
@@ -46,7 +48,7 @@ class Retries(Generic[T]):
             return True
 
     def due(self, now: float) -> list[T]:
-        """Take out what has waited long enough, in the order in which it became due."""
+        """Take out the items whose time has come, in the order of their times."""
         due = []
         with self._lock:
             while self._heap and self._heap[0][0] <= now:
@@ -58,7 +60,7 @@ class Retries(Generic[T]):
             return self._heap[0][0] if self._heap else None
 
     def close(self) -> list[T]:
-        """Take out everything, and keep nothing more."""
+        """Take out all items, and keep no more."""
         with self._lock:
             self._closed = True
             items = [item for _, _, item in sorted(self._heap, key=lambda entry: entry[:2])]

@@ -1,9 +1,10 @@
-"""The answering end: functions become services, which are served over one connection until it is time to leave.
+"""The answering end: functions become services, which one connection serves until the server stops.
 
 The rules of this file:
 
-* What the connection calls (`_on_state`, `_on_subscribed`) runs under its lock and is short.
-* Leaving is in order: take no more, finish, reply, settle, say goodbye. What is not finished in time is released.
+* `_on_state` and `_on_subscribed` run under the connection's lock, and are short.
+* A server stops in order: it takes no more requests, finishes, replies, settles, and closes its connection. It releases
+  the requests that are not finished in time.
 """
 
 from __future__ import annotations
@@ -12,54 +13,52 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from macaque import letter
 from macaque.clocks import Clocks
 from macaque.cycles import Cycles
+from macaque.dead_lettering import keep_dead_letters
 from macaque.errors import ConnectionLost
-from macaque.health import Health
 from macaque.ids import id_of_child, made_up_id
 from macaque.logs import log_to_stderr
+from macaque.observe.observer import MakeObserver, Observer
 from macaque.registry import MAX_DELIVERIES, Registry, Service
 from macaque.signals import asked_to_leave
+from macaque.startup import Startup
+from macaque.transport import MakeTransport, Transport
 from macaque.worker import Worker
+from mqlight.addresses import ServiceLike, resolve
 from mqlight.arguments import client_id
 from mqlight.connection import Connection, State
 from mqlight.errors import MQLightError
-from mqlight.service import ServiceLike, resolve
-from mqlight.wire import forks
-from mqlight.wire.log import Log, attempt
-from mqlight.wire.process import end_process
-
-if TYPE_CHECKING:
-    from macaque.metrics import RequestMetrics
+from mqlight.log import Log, attempt
+from mqlight.net import forks
+from mqlight.net.process import end_process
 
 __all__ = ["Server"]
 
 log = Log(__name__)
 
 CLOSE_TIMEOUT = 10.0
-"""Seconds to finish the requests in hand."""
+"""Seconds to finish the requests that the server holds."""
 
 F = TypeVar("F", bound=Callable[[Any], Any])
 
 
 class Server:
-    """Services, and the connection over which they are reached.
+    """Serves functions as services, over one connection.
 
     Args:
-        broker: URL, list of URLs, or function that finds them; None takes `MACAQUE_BROKER`, else the bound Cloud
+        broker: URL, list of URLs, or function that finds them. None means `MACAQUE_BROKER`, else the bound Cloud
             Foundry service, else `amqp://127.0.0.1:5672`.
-        cid: the client id, unique among all that are connected; None makes one.
-        security_options: user and TLS, as the MQ Light API names them.
+        cid: the client id, unique among all connected clients. None makes a random one.
+        security_options: user and TLS, with the names of the MQ Light API.
 
     Raises:
-        TypeError, ValueError: an argument, or the environment, says what cannot work.
+        TypeError, ValueError: an argument, or a setting of the environment, is invalid.
     """
 
     def __init__(
@@ -69,35 +68,32 @@ class Server:
         security_options: dict[str, Any] | None = None,
     ) -> None:
         self._cid = None if cid is None else client_id(cid)
-        self._service, _ = resolve(broker, security_options, os.environ)
+        self._addresses, _ = resolve(broker, security_options, os.environ)
         self._registry = Registry()
         self._debug = False
-        self._metrics: RequestMetrics | None = None
-        """Set by `macaque.metrics.observe`."""
+        self._observer: Observer | None = None
         self._begin(self._cid or made_up_id())
         forks.register(self)
 
+    _connect: MakeTransport = staticmethod(Connection)
+    """Makes the connection. Tests replace it."""
+
     def _begin(self, name: str) -> None:
-        """Be a server of that id which does not serve."""
+        """Make this a server with the id ``name`` that does not serve."""
         self.client_id = name
-        self._connection: Connection | None = None
+        self._connection: Transport | None = None
         self._workers: dict[Service, Worker] = {}
         self._clocks = Clocks()
         self._cycles = Cycles(lambda: self._registry)
         self._changing = threading.Lock()
         self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        """What ends `run`: an error, an `exit()` in a service, or None for a signal or `close`."""
+        """The end of `run`: an error, an `exit()` in a service, or None for a signal or `close`."""
         self._runs = False
-        """Whether `run` waits for that."""
-        self._awaited: set[Service] = set()
-        """Services whose subscription the broker has not confirmed, guarded by `_confirmed`."""
-        self._confirmed = threading.Condition()
-        self._refused: Exception | None = None
+        """Whether `run` waits for an end."""
+        self._startup = Startup()
 
     def after_fork(self) -> None:
-        """In the child of a fork: what is served is the parent's. `start` and `run` serve here as well, with an id of
-        the child's own.
-        """
+        """Stop serving in the child of a fork, because the parent goes on. The child may start with its own id."""
         self._begin(id_of_child(self._cid))
 
     def __repr__(self) -> str:
@@ -108,12 +104,8 @@ class Server:
         self.connect()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    # Services
 
     def service(
         self,
@@ -126,25 +118,26 @@ class Server:
         idempotent_for: float | None = None,
         timeout: float | None = None,
     ) -> Callable[[F], F]:
-        """Make a function the service at `endpoint`: it takes the data of a request and returns the data of the reply.
+        """Make a function the service for a topic. It takes the data of a request and returns the data of the reply.
 
-        The function itself stays as it is. It may run several times at once, in threads.
+        The function itself does not change. It may run several times at once, in threads.
 
         Args:
             endpoint: a topic, or a pattern of topics.
-            share_id: all servers with the same one share the requests, which wait for them when none is there.
-                Without it each server gets every request, while it is connected.
-            credit: how many requests are in work at a time.
-            max_deliveries: how often a request is tried: one whose worker dies over it, or a one-way one whose function
-                raises. Then it goes to the dead letters, and its caller gets RemoteError with code "undeliverable".
-            ttl: seconds that requests are kept while none of the share is there. None: a day, or without a share 0.
-            idempotent_for: seconds for which this server remembers its answers: a call that is repeated with the same
-                uuid gets the first one. None: it is run again.
-            timeout: seconds that the function has for a request. After them its caller gets RemoteError with code 504;
-                the function goes on, and keeps its place in the credit until it returns. None: as long as it takes.
+            share_id: servers with one share_id share the requests, which wait while none of them is connected. Without
+                it each connected server gets every request.
+            credit: the number of requests that run at a time.
+            max_deliveries: delivery attempts for a request whose worker dies, or for a one-way message whose function
+                raises. Then it is a dead letter, and the caller gets RemoteError with code "undeliverable".
+            ttl: seconds that requests are kept while no member of the share is connected. None means a day with a
+                share, and 0 without one.
+            idempotent_for: seconds that this server remembers its results: a repeated call with the same uuid gets the
+                first result. None: the function runs again.
+            timeout: seconds that the function has for a request. Then the caller gets RemoteError with code 504. The
+                function goes on, and keeps its place in the credit until it returns. None: there is no limit.
 
         Raises:
-            TypeError, ValueError: an argument cannot work, or the function does not take one argument.
+            TypeError, ValueError: an argument is invalid, or the function does not take one argument.
         """
 
         def register(function: F) -> F:
@@ -158,46 +151,33 @@ class Server:
             return function
 
         if callable(endpoint):
-            register(endpoint)  # raises: the decorator was used without its parentheses
+            register(endpoint)  # raises, because the decorator was used without its parentheses
         return register
 
-    def _subscribe(self, connection: Connection, service: Service) -> None:
-        with self._confirmed:
-            self._awaited.add(service)
+    def _subscribe(self, connection: Transport, service: Service) -> None:
+        self._startup.expect(service)
         self._workers[service] = Worker(
             connection,
             service,
             client_id=self.client_id,
             debug=self._debug,
-            metrics=self._metrics,
+            observer=self._observer,
             clocks=self._clocks,
             cycles=self._cycles,
             on_subscribed=partial(self._on_subscribed, service),
             on_exit=self._exit,
         )
 
-    def _keep_dead_letters(self, connection: Connection) -> None:
-        """Be a member of the share that keeps the dead letters. It has no credit: none of them comes here."""
-        connection.subscribe(
-            letter.PATTERN,
-            letter.SHARE,
-            ttl=letter.TTL,
-            credit=0,
-            on_delivery=lambda delivery: None,
-            on_subscribed=self._on_dead_letters,
-        )
+    @property
+    def _in_flight(self) -> int:
+        return 0
 
-    def _on_dead_letters(self, error: Exception | None) -> None:
-        if error is not None:
-            log.warning("the broker does not let %s keep dead letters: %s", self.client_id, error)
-
-    def _observe(self, metrics: RequestMetrics) -> None:
+    def _observe(self, make: MakeObserver) -> None:
         with self._changing:
-            self._metrics = metrics
+            if self._observer is None:
+                self._observer = make("server")
             for worker in self._workers.values():
-                worker.metrics = metrics
-
-    # Life
+                worker.observer = self._observer
 
     def run(
         self,
@@ -207,29 +187,28 @@ class Server:
         health_port: int | None = None,
         health_host: str = "127.0.0.1",
     ) -> None:
-        """Serve until SIGINT, SIGTERM or `close`, then finish the requests in hand. A second signal ends the process.
+        """Serve until SIGINT, SIGTERM or `close`, then finish the running requests. A second signal ends the process.
 
         Args:
-            debug: log more, a line for each request too, and send tracebacks to callers. Logs go to stderr unless the
-                application has set up logging.
-            drain_timeout: seconds to finish in; what is not finished then goes to another server of the share at once.
-            health_port: where /healthz, /readyz and /metrics are served over HTTP; 0 takes a free port, None serves
-                nothing.
-            health_host: the address for that.
+            debug: log more, including a line for each request, and send tracebacks to callers. Logs go to stderr unless
+                the application has set up logging.
+            drain_timeout: seconds to finish. Then unfinished requests go to another server of the share.
+            health_port: the port of /healthz, /readyz and /metrics over HTTP; 0 takes a free one, None serves nothing.
+            health_host: the address of that port.
 
         Raises:
-            ConnectionLost: the broker refuses this server, so trying again would be of no use.
+            ConnectionLost: the broker refuses this server.
             OSError: the health port cannot be used.
-            SystemExit: a service called `exit()`. Its caller was answered, and the requests in hand are finished.
+            SystemExit: a service called `exit()`. Its caller was answered, and the running requests are finished.
         """
         self._debug = debug
         log_to_stderr("debug" if debug else "info")
         if not len(self._registry):
             log.warning("%s has no services: write @app.service('my/topic') above a function", self.client_id)
-        with nullcontext() if health_port is None else Health(self, health_host, health_port):
+        with nullcontext() if health_port is None else _health(self, health_host, health_port):
             if self._connection is None:
                 self._forget_ends()
-            with asked_to_leave(lambda: self._ended.put(None)):  # first: a signal may come while it starts
+            with asked_to_leave(lambda: self._ended.put(None)):  # first, because a signal may arrive during the start
                 self._runs = True
                 try:
                     self.start()
@@ -242,7 +221,7 @@ class Server:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to the messaging server now."""
+        """Whether there is a connection to the broker."""
         connection = self._connection
         return connection is not None and connection.state is State.STARTED
 
@@ -253,16 +232,15 @@ class Server:
                 return
             if not self._runs:
                 self._forget_ends()
-            self._awaited.clear()
-            self._refused = None
-            connection = self._connection = Connection(self._service, self.client_id, on_state=self._on_state)
-            self._keep_dead_letters(connection)  # first: the broker has to have it before it sends a request
+            self._startup.begin()
+            connection = self._connection = self._connect(self._addresses, self.client_id, on_state=self._on_state)
+            keep_dead_letters(connection, self.client_id)  # first: the broker must have it before it sends a request
             for service in self._registry:
                 self._subscribe(connection, service)
             connection.start()
 
     def _forget_ends(self) -> None:
-        """Forget what ended the server the last time."""
+        """Forget earlier ends of the server."""
         while not self._ended.empty():
             self._ended.get()
 
@@ -270,31 +248,27 @@ class Server:
         """Begin to serve, and wait until the broker has confirmed every service. `with app:` does it.
 
         Raises:
-            ConnectionLost: why it did not work, as soon as each URL was tried once, or after `timeout` seconds. The
-                server goes on trying unless it was refused.
+            ConnectionLost: the reason, as soon as each URL was tried once, or after `timeout` seconds. The server tries
+                again later, unless the broker refused it.
         """
-        deadline = monotonic() + timeout
         self.start()
         connection = self._connection
         if connection is None:
             raise ConnectionLost(f"The server {self.client_id} was closed meanwhile.", reason="closed")
+        deadline = connection.now() + timeout
         try:
             connection.wait_started(timeout)
         except MQLightError as error:
             raise _lost(error) from error
-        with self._confirmed:
-            self._confirmed.wait_for(lambda: not self._awaited or self._refused, deadline - monotonic())
-            if self._refused is not None:
-                raise self._refused
-            if self._awaited:
-                names = ", ".join(service.name for service in self._awaited)
-                raise ConnectionLost(f"The broker did not confirm {names} within {timeout:g} s.", reason="no answer")
+        self._startup.wait(deadline - connection.now(), timeout)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Take no more requests, finish those in hand, and leave. May be called twice, and not from within a service.
+        """Take no more requests, finish the running ones, and disconnect. A second call is harmless.
+
+        Do not call it in a service.
 
         Args:
-            timeout: seconds for all of that; what is not finished then goes to another server of the share at once.
+            timeout: seconds for all of that. Then unfinished requests go to another server of the share.
         """
         with self._changing:
             connection, self._connection = self._connection, None
@@ -308,7 +282,7 @@ class Server:
         self._ended.put(None)
 
     def _forget(self, timeout: float) -> None:
-        """End the services for good, with their destinations and what waits there; `close` comes next."""
+        """Delete the destinations of the services, with the requests there. Call `close` next."""
         with self._changing:
             workers = list(self._workers.values())
         forgotten: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
@@ -320,11 +294,11 @@ class Server:
                 forgotten.get(timeout=max(0.0, deadline - monotonic()))
 
     def unready(self) -> dict[str, str]:
-        """What keeps this server from serving, and why; nothing when it is ready.
+        """Return the parts of this server that are not ready, with the reasons; empty if it is ready.
 
-        It is ready while it has a connection and the broker has confirmed each service and may send it a request. A
-        service that works on as many requests as its credit allows is ready as well, unless all its places are taken by
-        functions that run for longer than their timeout.
+        The server is ready while it has a connection and the broker has confirmed each service and may send it a
+        request. A service that works on as many requests as its credit allows is ready too, unless all its places are
+        taken by functions that run for longer than their timeout.
         """
         connection = self._connection
         if connection is None:
@@ -338,8 +312,8 @@ class Server:
         return {name: trouble for name, trouble in troubles.items() if trouble is not None}
 
     def _on_state(self, state: State, error: Exception | None) -> None:
-        if state is State.STARTED and self._metrics is not None:
-            attempt(log, self._metrics.connected)
+        if state is State.STARTED and self._observer is not None:
+            attempt(log, self._observer.connected)
         if state is State.STOPPED and error is not None:
             self._end(_lost(error))
 
@@ -348,22 +322,20 @@ class Server:
             connection = self._connection
             at = "" if connection is None or connection.url is None else f" at {connection.url}"
             log.info("%s serves %s%s", self.client_id, service.name, at)
-            with self._confirmed:
-                self._awaited.discard(service)
-                self._confirmed.notify_all()
+            self._startup.confirm(service)
         else:
             reason = f"The broker does not let {self.client_id} serve {service.name}: {error}"
             log.error("%s", reason)
             self._end(ConnectionLost(reason, reason=str(error)))
 
     def _exit(self, wanted: SystemExit) -> None:
-        """A service called `exit()`, and its caller is being answered: leave, then end the process with its status."""
+        """Stop, then end the process with the status of an `exit()` in a service, whose caller is being answered."""
         if self._runs:
             self._ended.put(wanted)
             return
         try:
             threading.Thread(target=self._leave, args=(wanted,), name="macaque-exit", daemon=False).start()
-        except RuntimeError:  # no thread can be started, so there is no time to leave in order
+        except RuntimeError:  # no thread can be started, so an orderly stop is impossible
             end_process(wanted)
 
     def _leave(self, wanted: SystemExit) -> None:
@@ -372,12 +344,15 @@ class Server:
 
     def _end(self, error: Exception) -> None:
         self._ended.put(error)
-        with self._confirmed:
-            self._refused = error
-            self._confirmed.notify_all()
+        self._startup.fail(error)
 
 
 def _lost(error: Exception) -> ConnectionLost:
-    return ConnectionLost(
-        f"No connection to the messaging server: {error}", url=getattr(error, "url", None), reason=str(error)
-    )
+    return ConnectionLost(f"No connection to the broker: {error}", url=getattr(error, "url", None), reason=str(error))
+
+
+def _health(server: Server, host: str, port: int) -> AbstractContextManager[object]:
+    """Serve the health of a server. An HTTP server is a sixth of the time of ``import macaque``, and few need it."""
+    from macaque.observe.health import Health
+
+    return Health(server, host, port)

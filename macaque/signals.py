@@ -1,8 +1,8 @@
-"""SIGINT and SIGTERM: the first one asks a process to leave, the second one ends it.
+"""SIGINT and SIGTERM: the first one asks a process to stop, the second one ends it.
 
-Python runs a signal's handler in the main thread, once that comes back from what it waits for, and nothing wakes it
-when the system gave the signal to another thread, which happens under load. So a thread of its own takes the numbers of
-the signals from Python's wake-up descriptor.
+Python runs a signal's handler in the main thread, once that thread returns from its wait. If the system gives the
+signal to another thread, as happens under load, the main thread goes on waiting. So a separate thread takes the numbers
+of the signals from Python's wake-up descriptor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mqlight.wire import forks
+from mqlight.net import forks
 
 __all__ = ["asked_to_leave"]
 
@@ -23,15 +23,15 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def asked_to_leave(leave: Callable[[], object]) -> Iterator[None]:
-    """Have `leave()` called at the first signal, and the process ended at the second, with status 128 and its number.
+    """Call `leave()` at the first signal, and end the process at the second, with status 128 plus the signal's number.
 
-    Nothing of that happens outside of the main thread. Afterwards handlers and descriptor are what they were.
+    Outside of the main thread this does nothing. At the end of the block, handlers and descriptor are restored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reading, writing = socket.socketpair()
-    writing.setblocking(False)  # as Python wants it
+    writing.setblocking(False)  # Python requires it
     watching = threading.Thread(target=_watch, args=(reading, leave), name="macaque-signals", daemon=True)
     watching.start()
     asked = _Asked(signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False))
@@ -45,9 +45,9 @@ def asked_to_leave(leave: Callable[[], object]) -> Iterator[None]:
 
 
 class _Asked:
-    """The handlers and the descriptor, which are what they were after `after_fork`.
+    """The signal handlers and the wake-up descriptor, which `after_fork` restores.
 
-    The child of a fork inherits them: a signal to the child would ask the parent to leave.
+    The child of a fork inherits them: without this, a signal to the child would ask the parent to stop.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -72,7 +72,7 @@ def _let_through() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
-# A signal for a new child waits until the child's handlers are its own. The hooks of `forks` run before these.
+# A signal to a new child waits until the child's own handlers are set. The hooks of `forks` run before these.
 os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_let_through)
 
 
@@ -88,4 +88,4 @@ def _watch(reading: socket.socket, leave: Callable[[], object]) -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """A handler, without which Python would end the process itself."""
+    """Do nothing. Without a handler Python would end the process itself."""

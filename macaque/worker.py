@@ -1,222 +1,226 @@
-"""One service at work over one connection: from a request's bytes to its reply, its next attempt, or its dead letter.
+"""One service on one connection: from a request's bytes to its reply, its next attempt, or its dead letter.
+
+A request takes five steps:
+
+1. *admit*: decode it, and decide whether it is run (`policy.admit`);
+2. *once*: a repeated request gets the result of the first one (`duplicates`);
+3. *run*: call the function (`invocation`);
+4. *settle*: decide by the result (`policy.after_failure`);
+5. *tell*: send the reply or the dead letter, and settle the request (`replies`, `dead_lettering`).
 
 The rules of this file:
 
-* A request is settled when the broker has accepted its reply. A worker that dies before leaves it to another one.
-* Whatever the function does, its caller is answered, and the worker goes on. Each step of a request is taken by
-  `_step`, which gives the request back, as a failed attempt, when the step itself fails.
-* A request is tried `max_deliveries` times; then it is a dead letter, and settled when the broker has accepted that.
-* Functions run in the lane of their service, as many at a time as it has credit; what is told to callers later goes out
-  by a lane of its own, the desk, so that functions that never return keep nobody from being told.
+* A request is settled when the broker has accepted its reply. If a worker dies before that, another one gets it.
+* Whatever the function does, its caller is answered, and the worker goes on. `_step` runs each step of a request. If
+  the step itself fails, `_step` gives the request back as a failed attempt.
+* Functions run in the lane of their service, as many at a time as it has credit. Messages that are sent later use a
+  separate lane, the desk, so that functions that never return do not delay them.
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
 import random
-import threading
 from collections.abc import Callable
-from threading import get_ident
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from logging import DEBUG
+from time import time
+from typing import Any
 
 import msgspec
 
-from macaque.burials import Burials
 from macaque.clocks import DIFFERENCE, Clocks
-from macaque.cycles import Cycles, told_of_waits
-from macaque.deadlines import Deadlines
+from macaque.cycles import Cycles
+from macaque.dead_letter import counted
+from macaque.dead_lettering import DeadLettering
+from macaque.duplicates import Duplicates
 from macaque.envelope import BadRequest, Fault, Request, decode_request, encode_data, encode_reply
-from macaque.holding import Holding
-from macaque.invocation import OVERRUN, fault_of, wanted_exit
+from macaque.faults import OVERRUN
+from macaque.invocation import Failure, Invoker
 from macaque.job import Job
+from macaque.observe.observer import Observer
+from macaque.overruns import Overruns
+from macaque.policy import Admission, admit, after_failure
 from macaque.registry import MAX_ATTEMPTS, Service
-from macaque.repeats import Repeats
 from macaque.replies import Replies
 from macaque.retries import delay
-from mqlight.connection import Connection
+from macaque.retry_queue import RetryQueue
+from macaque.transport import Transport
+from mqlight.amqp.capabilities import Marks
+from mqlight.amqp.message import delivery_count, first_time_to_live, time_to_live
 from mqlight.delivery import Delivery
-from mqlight.wire.attempts import Marks
-from mqlight.wire.log import Log, attempt, report
-from mqlight.wire.message import delivery_count, time_to_live
-from mqlight.wire.text import printable
-
-if TYPE_CHECKING:
-    from macaque.metrics import RequestMetrics
+from mqlight.log import Log, attempt, report
 
 __all__ = ["Worker"]
 
 log = Log(__name__, BaseException)
 
 BROKER_DELIVERIES = MAX_ATTEMPTS + 10
-"""How often a broker that counts gives a request out: more than any service tries one, so that it is buried here, with
-its reason. It is the same for all, because RabbitMQ lets nobody change it for a queue that is there.
+"""The broker's own delivery limit. It is above every service's limit, so that the worker writes the dead letter, with
+its reason. It is the same for all services, because RabbitMQ does not change the limit of an existing queue.
 """
 
 NOTHING = encode_data(None)
+_RUN = Admission.RUN  # looked up once, because looking up a member of an enum is slow
 
 
 class Worker:
-    """Serves from when it is made. `client_id`, `debug`, `clocks` and `cycles` are its server's.
+    """Serves a service. The constructor begins. `client_id`, `debug`, `clocks` and `cycles` are its server's.
 
     Args:
-        on_subscribed: told None, or the error, when the broker has answered.
-        on_exit: told how the process is to end, when a function has asked for that and its caller was answered.
+        on_subscribed: called with None or the error when the broker has answered.
+        on_exit: called with the exit that a function has asked for, after the function's caller was answered.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        transport: Transport,
         service: Service,
         *,
         client_id: str,
         debug: bool,
-        metrics: RequestMetrics | None,
+        observer: Observer | None,
         clocks: Clocks,
         cycles: Cycles,
         on_subscribed: Callable[[Exception | None], None],
         on_exit: Callable[[SystemExit], None],
     ) -> None:
         self.service = service
-        self.metrics = metrics
-        self._connection = connection
-        self._debug = debug
+        self.observer = observer
+        self._transport = transport
+        self._now = transport.now
         self._clocks = clocks
-        self._cycles = cycles
         self._on_exit = on_exit
-        self._about_to_wait = self._waits
-        self._lane = connection.lane(service.credit)
-        self._desk = connection.lane(1)
-        self._holding = Holding(connection)
-        self._replies = Replies(connection, self._holding, self._desk, self._step)
-        self._burials = Burials(
-            connection, service, client_id, self._holding, self._desk, self._step, self._replies, self._buried
+        self._invoker = Invoker(service.topic, service.function, debug, partial(cycles.wait, service))
+        self._encode: Callable[[Request, Any], Any] = encode_reply if service.idempotent_for is None else _result
+        self._desk = transport.lane(1)
+        self._retries = RetryQueue(transport)
+        self._replies = Replies(transport, self._retries, self._desk, self._step)
+        self._dead_letters = DeadLettering(
+            transport, service, client_id, self._retries, self._desk, self._step, self._replies, self._dead_lettered
         )
-        self._repeats: Repeats | None = None
+        self._duplicates: Duplicates | None = None
         if service.idempotent_for is not None:
-            self._repeats = Repeats(service.idempotent_for, self._replies, self._step, self._claim)
-        self._watched: Deadlines[Job] = Deadlines(threading.Lock())
-        """The requests that have to be done in time, where the service has a timeout."""
-        self._counting = threading.Lock()
-        self._overrun = 0
-        """Places that are taken by functions whose time is over."""
+            self._duplicates = Duplicates(service.idempotent_for, transport.now, self._replies, self._step, self._claim)
+        self._overruns: Overruns | None = None
         if service.timeout is not None:
-            connection.every(self._look)
-        self._subscription = connection.subscribe(
-            service.endpoint,
+            self._overruns = Overruns(transport, service.timeout, self._tell_of_overrun)
+        self._marks_all = service.max_deliveries == 1
+        self._subscription = transport.subscribe(
+            service.topic,
             service.share_id,
             ttl=service.ttl,
             credit=service.credit,
-            lane=self._lane,
+            lane=transport.lane(service.credit),
             max_deliveries=BROKER_DELIVERIES,
-            marks=Marks.EVERY if service.max_deliveries == 1 else Marks.REDELIVERED,
+            marks=Marks.EVERY if self._marks_all else Marks.REDELIVERED,
             on_delivery=self._serve,
             on_subscribed=on_subscribed,
         )
 
     @property
     def trouble(self) -> str | None:
-        """Why no request can be served; None when it is ready, or at work on as many as its credit allows."""
-        if self._overrun >= self.service.credit:
-            return f"all {self._overrun} places are taken by functions that run for longer than their timeout"
-        return None if self._subscription.ready else "the broker has not confirmed it, or may not send to it"
+        """The reason why no request can be served; None if ready, or busy with as many as the credit allows."""
+        taken = 0 if self._overruns is None else self._overruns.taken
+        if taken >= self.service.credit:
+            return f"all {taken} places are taken by functions that run for longer than their timeout"
+        return None if self._subscription.ready else "not confirmed by the broker, or without credit"
 
     def leave(self) -> None:
-        """The server is leaving: what waits here for its next attempt is somebody else's now."""
-        self._holding.close()
+        """Give waiting deliveries to other servers, because this one is stopping."""
+        self._retries.close()
 
     def forget(self, on_forgotten: Callable[[Exception | None], None]) -> None:
-        """Serve no more, and have the broker end the destination with what waits there."""
-        self._connection.unsubscribe(self._subscription, forget=True, on_unsubscribed=on_forgotten)
-
-    # Steps
+        """Stop serving, and delete the destination with the messages that wait there."""
+        self._transport.unsubscribe(self._subscription, forget=True, on_unsubscribed=on_forgotten)
 
     def _step(self, job: Job, step: Callable[..., object], *args: Any) -> None:
-        """Call `step(job, *args)`. Whatever it raises, the request does not stay unsettled."""
+        """Call `step(job, *args)`. If it raises, give the request back as a failed attempt."""
         try:
             step(job, *args)
         except BaseException:
             self._rescue(job, step)
 
     def _rescue(self, job: Job, step: Callable[..., object]) -> None:
-        """A step has failed: give the request back as a failed attempt, with those who wait for the same."""
+        """Give a request back as a failed attempt, because a step failed, with the repeated requests that wait."""
         delivery = job.delivery
-        self._watched.take(job)
+        self._claim(job)
         try:
             self._end(job, None, 0)
-            self._holding.hold(delivery, delay(job.count + 1, random.random()), delivery.fail, delivery.fail)
+            self._retries.hold(delivery, delay(job.count + 1, random.random()), delivery.fail, delivery.fail)
         except BaseException:
-            delivery.fail()  # without a pause, but it goes back
+            delivery.fail()  # without a pause, but the request goes back
         report(log, step)
 
-    # A request
+    # Steps 1 and 2: admit, once
 
     def _serve(self, delivery: Delivery) -> None:
-        """In the lane."""
-        if not delivery.stale:
-            job = Job(delivery)
-            try:
-                job.request = decode_request(delivery.message)
-                self._admit(job, delivery, job.request)
-            except BadRequest as error:
-                self._step(job, self._turn_away, error)
-            except BaseException:
-                self._rescue(job, self._admit)
-
-    def _admit(self, job: Job, delivery: Delivery, request: Request) -> None:
-        """Run the request, unless it is late, was tried too often, or comes twice."""
-        service, message = self.service, delivery.message
-        ttl, expires = time_to_live(message), request.expires
-        if ttl is not None:
-            # What is left is counted on from when the message arrived, on this machine's clock.
-            job.deadline = delivery.arrived + ttl / 1000
-            if expires is not None and not -DIFFERENCE < expires - ttl - time() * 1000 < DIFFERENCE:
-                self._compare_clocks(job, expires, ttl)
-        elif expires is not None:
-            # The sender has given no time to live: its clock is all that there is.
-            job.deadline = delivery.arrived + expires / 1000 - time()
-        if job.deadline is not None and monotonic() > job.deadline:
-            log.info("dropped a request to %s whose caller waits no more: %s", service.endpoint, request.uuid)
-            if self.metrics is not None:
-                attempt(log, self.metrics.expired, service)
-            job.settle()
+        """Serve a request. Runs in the lane."""
+        if delivery.stale:
             return
-        count = delivery_count(message)
-        if count:
-            job.count = count
-            if self.metrics is not None:
-                attempt(log, self.metrics.redelivered, service)
-            if count >= service.max_deliveries:
-                self._burials.bury(job, count, "no worker has survived it, or settled it, so often")
-                return
-        if self._repeats is None or self._is_first(self._repeats, job):
-            self._work(job)
+        job = Job(delivery)
+        try:
+            service, message = self.service, delivery.message
+            request = job.request = decode_request(message)
+            ttl: int | None = first_time_to_live(message)
+            first = ttl is not None
+            if not first:
+                ttl, job.count = time_to_live(message), delivery_count(message)
+            wall, expires = time() * 1000, request.expires
+            admission, job.deadline = admit(
+                ttl, expires, job.count, service.max_deliveries, delivery.arrived, self._now(), wall
+            )
+            if ttl and expires is not None and not -DIFFERENCE < expires - ttl - wall < DIFFERENCE:
+                dialect = self._transport.dialect
+                counted_down = dialect is not None and dialect.counts_down
+                self._clocks.compare(job.source, expires, ttl, wall, counted_down=counted_down)
+            if admission is not _RUN or job.count:
+                if not self._admit_again(job, admission):
+                    return
+            if self._duplicates is None or self._is_first(self._duplicates, job):
+                if self._marks_all or not first:
+                    delivery.begin()
+                self._run(job)
+        except BadRequest as error:
+            self._step(job, self._reject, error)
+        except BaseException:
+            self._rescue(job, self._serve)
 
-    def _is_first(self, repeats: Repeats, job: Job) -> bool:
-        """Whether a request is to be run. Else it gets the answer of the first one, now or when that is there."""
-        if self.service.timeout is not None:
-            self._watch(job, self.service.timeout)
-        if not repeats.begin(job):
+    def _admit_again(self, job: Job, admission: Admission) -> bool:
+        """Return whether to run a request that is late or has failed delivery attempts. Otherwise settle it."""
+        observer, service = self.observer, self.service
+        if admission is Admission.EXPIRED:
+            log.info("dropped a request to %s whose caller waits no more: %s", service.topic, job.request.uuid)
+            if observer is not None:
+                attempt(log, observer.expired, service)
+            job.settle()
+            return False
+        if observer is not None:
+            attempt(log, observer.redelivered, service)
+        if admission is Admission.UNDELIVERABLE:
+            said = f"no worker settled it in {counted(job.count, 'delivery attempt')}"
+            self._dead_letters.send(job, job.count, said)
+            return False
+        return True
+
+    def _is_first(self, duplicates: Duplicates, job: Job) -> bool:
+        """Return whether to run a request. Otherwise it gets the result of the first one, now or later."""
+        if self._overruns is not None:
+            self._overruns.watch(job)
+        if not duplicates.begin(job):
             return False
         if self._claim(job):
             return True
-        repeats.end(job, None, 0)  # its time was over before it could begin, and its caller is told
+        duplicates.end(job, None, 0)  # its time was over before its function began, and its caller has been told
         return False
 
-    def _compare_clocks(self, job: Job, expires: float, ttl: int) -> None:
-        dialect = self._connection.dialect
-        counted_down = dialect is not None and dialect.counts_down
-        said = self._clocks.compare(expires, ttl, time() * 1000, counted_down=counted_down)
-        if said is not None:
-            log.warning(
-                "the clock of %s is %s. Requests are not affected, but the times in logs and dead letters are",
-                job.source, said,
-            )  # fmt: skip
+    def _claim(self, job: Job) -> bool:
+        """Return whether this thread may answer a request. The clock answers a late one."""
+        return self._overruns is None or self._overruns.claim(job)
 
-    def _turn_away(self, job: Job, error: BadRequest) -> None:
-        """It is no request: its sender is told, if it says where, and the broker keeps it no longer."""
-        log.warning("rejected a message to %s: %s", self.service.endpoint, error)
+    def _reject(self, job: Job, error: BadRequest) -> None:
+        """Reject a message that is not a request. Its sender gets an error if the message has a `reply-to`."""
+        log.warning("rejected a message to %s: %s", self.service.topic, error)
         job.wrong = str(error)
         if error.asked is None:
             job.settle()
@@ -224,174 +228,131 @@ class Worker:
             job.request = error.asked
             self._replies.send_fault(job, Fault(400, str(error), "BadRequest"))
 
-    def _work(self, job: Job) -> None:
+    # Step 3: run
+
+    def _run(self, job: Job) -> None:
         """Run the function, and answer."""
-        service, request = self.service, job.request
-        job.delivery.begin()
-        if service.timeout is not None:
-            job.running = True
-            self._watch(job, service.timeout)
-        if self.metrics is not None:
-            attempt(log, self._measure, job)
-        data: Any = None
-        fault: Fault | None = None
-        leaving: SystemExit | None = None
-        reply = b""
-        thread = get_ident()
-        told_of_waits[thread] = self._about_to_wait
-        try:
-            data = service.function(request.data)
-            if request.reply_to:
-                if self._repeats is not None:
-                    data = encode_data(data)
-                reply = encode_reply(request, data)
-            elif data is not None:
-                _refuse_unrun(data)
-        except BaseException as error:
-            fault, leaving = fault_of(error, self._debug), wanted_exit(error)
-            # An abort is no fault of the program, and what is tried again has had its traceback.
-            if fault.type is None:
-                log.info(
-                    "%s aborted the request %s from %s: %s (code %s)",
-                    service.endpoint, request.uuid, job.source, printable(fault.message), fault.code,
-                )  # fmt: skip
-            elif request.reply_to or not job.count:
-                log.exception("%s failed on the request %s from %s", service.endpoint, request.uuid, job.source)
-        finally:
-            told_of_waits.pop(thread, None)
-        if log.is_enabled_for(logging.DEBUG):
-            log.debug(
-                "%s worked on the request %s from %s: %s",
-                service.endpoint, request.uuid, job.source, "ok" if fault is None else f"code {fault.code}",
-            )  # fmt: skip
-        if service.timeout is not None and not self._watched.take(job):
-            self._returned(job, data, fault)
+        request, overruns = job.request, self._overruns
+        if overruns is not None:
+            overruns.begin(job)
+        if self.observer is not None:
+            job.began = self._now()
+            attempt(log, self.observer.request_began, self.service)
+        result = self._invoker.run(request, self._encode if request.reply_to else _nothing, job.count)
+        failure = result if type(result) is Failure else None
+        if log.is_enabled_for(DEBUG):
+            said = "ok" if failure is None else f"code {failure.fault.code}"
+            log.debug("%s worked on the request %s from %s: %s", self.service.topic, request.uuid, job.source, said)
+        if overruns is not None and not overruns.claim(job):
+            self._returned_late(overruns, job, result)
         else:
-            if self.metrics is not None:
-                attempt(log, self.metrics.ended, service, job.began, None if fault is None else fault.code)
-            if reply and fault is None and self._repeats is None:
-                self._replies.send(job, reply)
+            if self.observer is not None:
+                code = None if failure is None else failure.fault.code
+                attempt(log, self.observer.request_ended, self.service, self._now() - job.began, code)
+            if type(result) is bytes:
+                self._replies.send(job, result)
             else:
-                self._finish(job, data, fault, reply)
-        if leaving is not None:
-            self._on_exit(leaving)
+                self._finish(job, result)
+        if failure is not None and failure.exit is not None:
+            self._on_exit(failure.exit)
 
-    def _finish(self, job: Job, data: Any, fault: Fault | None, reply: bytes) -> None:
-        """The function has come to an end: answer those who wait for that."""
-        wanted = bool(job.request.reply_to)
-        if fault is not None and wanted:
-            fault, reply = self._replies.encode_fault(job, fault)
-        if self._repeats is not None:
-            self._end(job, fault or (data if wanted else NOTHING), len(reply))
-        if wanted:
-            self._replies.send(job, reply)
-        else:
-            self._settle_one_way(job, fault)
-
-    def _end(self, job: Job, answer: Any, size: int) -> None:
-        """Answer those who wait for the same; None sends them back to the broker."""
-        if self._repeats is not None:
-            self._repeats.end(job, answer, size)
-
-    def _measure(self, job: Job) -> None:
-        if self.metrics is not None:
-            job.began = self.metrics.began(self.service)
-
-    def _waits(self, topic: str) -> None:
-        """The function that runs is about to wait for the service at `topic`."""
-        circle = self._cycles.add(self.service, topic)
-        if circle is not None:
-            log.warning(
-                "%s: a service that waits for itself takes a place of its own credit (%d) meanwhile; when all places "
-                "wait, none is left to answer. Use a callback instead of waiting, or an endpoint of its own, or more "
-                "credit", " waits for ".join(each.name for each in circle), self.service.credit,
-            )  # fmt: skip
-
-    # Functions that take too long
-
-    def _watch(self, job: Job, seconds: float) -> None:
-        at = monotonic() + seconds
-        self._watched.add(job, at)
-        self._connection.wake(at)
-
-    def _look(self, now: float) -> float | None:
-        """On the clock's thread: see to the requests whose time is over; return when to look again."""
-        for job in self._watched.overdue(now):
-            self._desk.submit(self._step, job, self._overran)
-        return self._watched.next()
+    def _tell_of_overrun(self, job: Job) -> None:
+        """Pass an overrun to the desk. Runs on the clock's thread."""
+        self._desk.submit(self._step, job, self._overran)
 
     def _overran(self, job: Job) -> None:
-        """At the desk: the time of a request is over. Its function goes on, and keeps its place until it returns."""
-        service = self.service
-        fault = Fault(OVERRUN, f"{service.endpoint} was not done within {service.timeout:g} s", "Timeout", None, True)
-        with self._counting:
-            if job.running:
-                job.counted = True
-                self._overrun += 1
-            taken = self._overrun
+        """Answer a request whose time is over. Its function goes on and keeps its place. Runs at the desk."""
+        service, overruns = self.service, self._overruns
+        assert overruns is not None
+        fault = Fault(OVERRUN, f"{service.topic} was not done within {service.timeout:g} s", "Timeout", None, True)
+        taken = overruns.count(job)
         if job.counted:
-            self._connection.add_credit(job.delivery.subscription, -1)
             log.warning(
-                "%s runs for longer than its timeout of %g s on the request %s from %s; its caller is told, and its "
-                "place is taken until it returns (%d of %d places are)",
-                service.endpoint, service.timeout, job.request.uuid, job.source, taken, service.credit,
+                "%s runs for longer than its timeout of %g s on the request %s from %s. %s. Until the function returns "
+                "it takes one of the places (%d of %d are taken)",
+                service.topic, service.timeout, job.request.uuid, job.source,
+                "The caller gets an error" if job.request.reply_to else "The attempt counts as failed",
+                taken, service.credit,
             )  # fmt: skip
-            if self.metrics is not None:
-                attempt(log, self.metrics.overran, service, fault.code)
-        elif self._repeats is not None:
-            self._repeats.leave(job)
+            if self.observer is not None:
+                attempt(log, self.observer.request_overran, service, fault.code)
+        elif self._duplicates is not None:
+            self._duplicates.leave(job)
         if job.request.reply_to:
             self._replies.send_fault(job, fault)
         else:
-            self._settle_one_way(job, fault)
+            self._settle(job, fault)
 
-    def _returned(self, job: Job, data: Any, fault: Fault | None) -> None:
-        """A function has returned after its time was over. Its caller was told; a repeated call gets the result."""
-        with self._counting:
-            job.running = False
-            if job.counted:
-                self._overrun -= 1
-        if job.counted:
-            self._connection.add_credit(job.delivery.subscription, 1)
-        if self.metrics is not None:
-            attempt(log, self.metrics.returned, self.service, job.began)
-        log.warning("%s returned from the request %s too late for its caller", self.service.endpoint, job.request.uuid)
-        done = NOTHING if not job.request.reply_to else data
-        self._end(job, done if fault is None else fault, len(done) if isinstance(done, msgspec.Raw) else 0)
+    def _returned_late(self, overruns: Overruns, job: Job, result: Any) -> None:
+        """Handle a function that returned after its time was over. A repeated call gets its result."""
+        overruns.returned(job)
+        if self.observer is not None:
+            attempt(log, self.observer.request_returned, self.service, self._now() - job.began)
+        log.warning("%s returned from the request %s too late for its caller", self.service.topic, job.request.uuid)
+        if type(result) is Failure:
+            self._end(job, result.fault, 0)
+        else:
+            self._end(job, result, len(result))
 
-    def _claim(self, job: Job) -> bool:
-        """Whether it is ours to answer a request, and not that of the clock, which answers what is late."""
-        return self.service.timeout is None or self._watched.take(job)
+    # Steps 4 and 5: settle, tell
 
-    # Requests that failed
+    def _finish(self, job: Job, result: Any) -> None:
+        """Answer the caller and the repeated requests, if the result is not simply an encoded reply."""
+        wanted = bool(job.request.reply_to)
+        if type(result) is Failure:
+            fault, reply = result.fault, b""
+            if result.undecodable:
+                job.wrong = fault.message
+            if wanted:
+                fault, reply = self._replies.encode_fault(job, fault)
+            self._end(job, fault, len(reply))
+            if wanted:
+                self._replies.send(job, reply)
+            else:
+                self._settle(job, None if result.undecodable else fault)
+        else:
+            reply = encode_reply(job.request, result) if wanted else b""
+            self._end(job, result, len(result))
+            if wanted:
+                self._replies.send(job, reply)
+            else:
+                self._settle(job, None)
 
-    def _settle_one_way(self, job: Job, fault: Fault | None) -> None:
-        """Nobody waits for a reply: what failed is tried again later, unless its function says that this is no use."""
+    def _end(self, job: Job, result: Any, size: int) -> None:
+        """Answer the repeated requests that wait. A `result` of None sends them back to the broker."""
+        if self._duplicates is not None:
+            self._duplicates.end(job, result, size)
+
+    def _settle(self, job: Job, fault: Fault | None) -> None:
+        """Settle a one-way message. A failed message is tried again later, or becomes a dead letter."""
         if fault is None:
             job.settle()
             return
         service, delivery = self.service, job.delivery
-        reason = fault.message if fault.type is None else f"{fault.type}: {fault.message}"
-        count = job.count + 1
-        final = fault.type is None and not fault.retryable
-        if final or count >= service.max_deliveries:
-            self._burials.bury(job, count, reason)
+        decision = after_failure(fault, job.count, service.max_deliveries, random.random())
+        if decision.pause is None:
+            self._dead_letters.send(job, decision.attempts, decision.reason)
             return
-        seconds = delay(count, random.random())
         log.info(
-            "attempt %d of %d at %s to %s failed, the next one in %.1f s: %s",
-            count, service.max_deliveries, job.request.uuid, service.endpoint, seconds, reason,
+            "attempt %d of %d at %s to %s failed, the next one in %.1f s: %s", decision.attempts,
+            service.max_deliveries, job.request.uuid, service.topic, decision.pause, decision.reason,
         )  # fmt: skip
-        if self.metrics is not None:
-            attempt(log, self.metrics.retried, service)
-        self._holding.hold(delivery, seconds, delivery.fail, delivery.fail)
+        if self.observer is not None:
+            attempt(log, self.observer.retried, service)
+        self._retries.hold(delivery, decision.pause, delivery.fail, delivery.fail)
 
-    def _buried(self) -> None:
-        if self.metrics is not None:
-            attempt(log, self.metrics.buried, self.service)
+    def _dead_lettered(self) -> None:
+        if self.observer is not None:
+            attempt(log, self.observer.dead_lettered, self.service)
 
 
-def _refuse_unrun(data: Any) -> None:
-    """Raise TypeError for a result that is work which nobody will do: of a one-way message it is not looked at."""
-    if inspect.isawaitable(data) or inspect.isgenerator(data) or inspect.isasyncgen(data):
+def _result(request: Request, data: Any) -> msgspec.Raw:
+    """Encode a result for several callers."""
+    return encode_data(data)
+
+
+def _nothing(request: Request, data: Any) -> msgspec.Raw:
+    """Return the empty result of a one-way message. Raises TypeError if the function's work would never be run."""
+    if data is not None and (inspect.isawaitable(data) or inspect.isgenerator(data) or inspect.isasyncgen(data)):
         raise TypeError(f"the function returned a {type(data).__name__}, which is not run: write a plain function")
+    return NOTHING

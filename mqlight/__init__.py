@@ -6,12 +6,13 @@
     client.subscribe("news/#", on_message=lambda kind, data, delivery: print(data))
     client.send("news/local", "Hello")
 
-`Client` is the MQ Light API. `Connection` is what it stands on: encoded messages, outcomes and credit. For a server
-to develop against, run `python -m mqlight.server`.
+`Client` is the MQ Light API. `Connection` is the layer below it: encoded messages, outcomes and credit. To run a server
+for development, use `python -m mqlight.server`.
 """
 
 from __future__ import annotations
 
+from mqlight.amqp.message import Message
 from mqlight.arguments import QOS_AT_LEAST_ONCE, QOS_AT_MOST_ONCE
 from mqlight.client import Client
 from mqlight.connection import Connection
@@ -29,7 +30,6 @@ from mqlight.errors import (
     UnsubscribedError,
 )
 from mqlight.payload import MALFORMED, MESSAGE
-from mqlight.wire.message import Message
 
 __all__ = [
     "DRAIN",
@@ -70,7 +70,7 @@ DRAIN = "drain"
 
 
 def __getattr__(name: str) -> str:
-    """Return `__version__`, which is read when it is asked for: that takes longer than all imports."""
+    """Return `__version__`. It is read only on request, because reading it takes longer than all imports."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

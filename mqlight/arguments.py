@@ -1,8 +1,9 @@
-"""What may be given to the MQ Light API, and what is said about everything else.
+"""The checks of the arguments of the MQ Light API.
 
-Each function takes what the application gave and returns it ready for use, or raises. Types, ranges and messages are
-those of IBM's Python client, so that code written against it meets nothing new. Where its checks let something through
-that fails later (a float ttl, an empty client id, a lone surrogate), this one says so at once.
+Each function takes a value from the application and returns it ready for use, or raises an error. Types, ranges and
+messages are those of IBM's Python client, so that code written for that client works unchanged. Some values pass the
+checks of that client and fail later: a float ttl, an empty client id, a lone surrogate. These checks refuse them at
+once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from mqlight.amqp.text import control_in, printable
 from mqlight.errors import InvalidArgumentError, RangeError
-from mqlight.wire.functions import UNRUN, unrun
-from mqlight.wire.text import control_in, printable
+from mqlight.functions import UNRUN, unrun
 
 __all__ = [
     "MAX_CREDIT",
@@ -41,9 +42,9 @@ QOS_AT_MOST_ONCE = 0
 QOS_AT_LEAST_ONCE = 1
 
 MAX_SEND_TTL = 30 * 24 * 60 * 60 * 1000
-"""Milliseconds: MQ Light keeps no message for longer than 30 days."""
+"""Milliseconds: MQ Light keeps a message for at most 30 days."""
 MAX_SUBSCRIBE_TTL = 0xFFFFFFFF
-"""Milliseconds: more is taken as this."""
+"""Milliseconds: a larger value counts as this one."""
 MAX_CREDIT = 0xFFFFFFFF
 """Messages: AMQP's link-credit is an unsigned 32-bit number."""
 MAX_CLIENT_ID = 256
@@ -52,14 +53,14 @@ _FOREIGN_CHARACTER = re.compile(r"[^A-Za-z0-9%/._]")
 
 
 class SendOptions(NamedTuple):
-    """`ttl` is in milliseconds, None for the server's default."""
+    """The checked options of `send`. `ttl` is in milliseconds; None means the server's default."""
 
     qos: int
     ttl: int | None
 
 
 class SubscribeOptions(NamedTuple):
-    """`ttl` is in milliseconds, `credit` in messages."""
+    """The checked options of `subscribe`. `ttl` is in milliseconds, `credit` in messages."""
 
     qos: int
     auto_confirm: bool
@@ -68,16 +69,16 @@ class SubscribeOptions(NamedTuple):
 
 
 def auto_client_id(number: int) -> str:
-    """The id of a client that was given none: `AUTO_` and the last 7 hexadecimal digits of a random number."""
+    """Return an id for a client without one: `AUTO_` and the last 7 hexadecimal digits of a random number."""
     return f"AUTO_{number & 0xFFFFFFF:07x}"
 
 
 def client_id(value: object) -> str:
-    """A client id: 1 to 256 letters, digits and `% / . _`.
+    """Return a client id: 1 to 256 letters, digits and `% / . _`.
 
     Raises:
-        TypeError: not a str.
-        InvalidArgumentError: empty, too long, or with another character in it.
+        TypeError: the value is not a str.
+        InvalidArgumentError: the id is empty or too long, or has another character.
     """
     if not isinstance(value, str):
         raise TypeError(f"Client Identifier must be a str, not a {type(value).__name__}")
@@ -95,19 +96,19 @@ def client_id(value: object) -> str:
 
 
 def topic(value: object) -> str:
-    """A topic to send to: any text but the empty one. Wildcards in it are ordinary characters.
+    """Return a topic to send to: any text that is not empty. Wildcards in it are ordinary characters.
 
     Raises:
-        InvalidArgumentError: no text, a control character in it, or text that UTF-8 cannot carry.
+        InvalidArgumentError: the value is no text, has a control character, or cannot be encoded as UTF-8.
     """
     return _address("topic", value)
 
 
 def topic_pattern(value: object) -> str:
-    """A topic pattern to subscribe to. The server decides whether its wildcards make sense.
+    """Return a topic pattern to subscribe to. The server decides whether its wildcards are valid.
 
     Raises:
-        InvalidArgumentError: no text, or text that UTF-8 cannot carry.
+        InvalidArgumentError: the value is no text, or cannot be encoded as UTF-8.
     """
     return _address("topic_pattern", value)
 
@@ -121,10 +122,10 @@ def _address(argument: str, value: object) -> str:
 
 
 def share(value: object) -> str | None:
-    """The name of a shared destination, or None for a private one, which the empty string means as well.
+    """Return the name of a shared destination, or None for a private one. The empty string also means private.
 
     Raises:
-        InvalidArgumentError: no text, with a colon in it, or text that UTF-8 cannot carry.
+        InvalidArgumentError: the value is no text, has a colon, or cannot be encoded as UTF-8.
     """
     if value is None or value == "":
         return None
@@ -151,10 +152,10 @@ def _encodable(argument: str, value: str) -> str:
 
 
 def data(value: object) -> None:
-    """Something to send: text, bytes, or anything that JSON can carry (which is found out when it is encoded).
+    """Check the data to send: text, bytes, or a value that JSON can carry. JSON values are checked when encoded.
 
     Raises:
-        TypeError: nothing, or a function.
+        TypeError: the value is None or a function.
     """
     if value is None:
         raise TypeError("Cannot send no data")
@@ -163,12 +164,12 @@ def data(value: object) -> None:
 
 
 def send_options(value: object, on_sent: object) -> SendOptions:
-    """The options of `send`: `qos` 0 or 1, `ttl` from 1 ms to 30 days. Other names are ignored.
+    """Return the options of `send`: `qos` 0 or 1, `ttl` from 1 ms to 30 days. Other names are ignored.
 
     Raises:
-        TypeError: not a dict.
-        RangeError: a value that is not allowed.
-        InvalidArgumentError: qos 1 without `on_sent`.
+        TypeError: the value is not a dict.
+        RangeError: an option has a value that is not allowed.
+        InvalidArgumentError: qos is 1 and there is no `on_sent`.
     """
     options = _options(value, "options must be a dict type not a {}")
     qos = _qos(options)
@@ -187,11 +188,11 @@ def send_options(value: object, on_sent: object) -> SendOptions:
 
 
 def subscribe_options(value: object) -> SubscribeOptions:
-    """The options of `subscribe`: `qos` 0 or 1, `auto_confirm`, `ttl` in milliseconds, `credit` in messages.
+    """Return the options of `subscribe`: `qos` 0 or 1, `auto_confirm`, `ttl` in milliseconds, `credit` in messages.
 
     Raises:
-        TypeError: not a dict, or an `auto_confirm` that is not a truth value.
-        RangeError: a number that is not allowed.
+        TypeError: the value is not a dict, or `auto_confirm` is not a truth value.
+        RangeError: an option has a number that is not allowed.
     """
     options = _options(value, "options must be a dict")
     qos = _qos(options)
@@ -209,11 +210,11 @@ def subscribe_options(value: object) -> SubscribeOptions:
 
 
 def unsubscribe_options(value: object) -> int | None:
-    """The `ttl` of `unsubscribe`: 0 to have the destination deleted, None to leave it to its own time to live.
+    """Return the `ttl` of `unsubscribe`: 0 deletes the destination, None leaves it to its own time to live.
 
     Raises:
-        TypeError: not a dict.
-        RangeError: another ttl.
+        TypeError: the value is not a dict.
+        RangeError: the ttl is not 0.
     """
     options = _options(value, "options must be a dict type not a {}")
     ttl = options.get("ttl")
@@ -225,13 +226,13 @@ def unsubscribe_options(value: object) -> int | None:
 
 
 def callback(argument: str, value: object, arguments: int) -> Callable[..., object] | None:
-    """A function of the application that takes so many positional arguments, or None.
+    """Return a function of the application that takes ``arguments`` positional arguments, or None.
 
-    Anything that can be called so is accepted: with defaults, with `*args`, a bound method, a class, and a function
-    written in C that does not tell what it takes.
+    Every callable that accepts such a call is valid: with defaults, with `*args`, a bound method, a class, and a
+    function written in C that does not tell its parameters.
 
     Raises:
-        TypeError: it cannot be called so.
+        TypeError: the value cannot be called with that many arguments.
     """
     if value is None or _takes(value, arguments):
         return value  # type: ignore[return-value]
@@ -255,8 +256,9 @@ def callback(argument: str, value: object, arguments: int) -> Callable[..., obje
 
 
 def _takes(value: object, arguments: int) -> bool:
-    """Whether this is surely a function of Python's that takes so many positional arguments: `inspect.signature` takes
-    longer than sending a message.
+    """Return whether this is surely a Python function that takes ``arguments`` positional arguments.
+
+    `inspect.signature` would take longer than sending a message.
     """
     if isinstance(value, MethodType):
         value, arguments = value.__func__, arguments + 1

@@ -1,12 +1,10 @@
-"""How long to wait before trying again."""
+"""The pauses between attempts to connect."""
 
 from __future__ import annotations
 
 
 class Backoff:
-    """How long to wait before the next attempt: exponential with full jitter, so that many clients do not come back at
-    once.
-    """
+    """The pause before the next attempt: exponential with full jitter, so that clients do not all come back at once."""
 
     def __init__(self, shortest: float = 0.1, longest: float = 5.0) -> None:
         self._shortest = shortest
@@ -17,7 +15,7 @@ class Backoff:
         self._failures = 0
 
     def next(self, chance: float) -> float:
-        """Seconds to wait. ``chance`` is a random number from 0 to 1."""
+        """Return the seconds to wait. ``chance`` is a random number from 0 to 1."""
         most = min(self._longest, self._shortest * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return most * chance

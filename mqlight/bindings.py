@@ -1,12 +1,12 @@
-"""Services that Cloud Foundry binds to an application (`VCAP_SERVICES`): which of them is the messaging service.
+"""The messaging service among the services that Cloud Foundry binds to an application (`VCAP_SERVICES`).
 
 A binding is understood if its credentials have one of these:
 
 * a lookup URL of MQ Light or Message Hub;
 * an amqp or amqps URL, as `uri` or `url`, or a list of them as `uris` (each is an address of the service);
-* `hostname` or `host` (or a list of them) and `port`, if nothing says that they are another protocol's.
+* `hostname` or `host` (or a list of them) and `port`, if nothing says that they belong to another protocol.
 
-RabbitMQ's bindings have them once more under `protocols`, by protocol. Pure: the environment comes as an argument.
+RabbitMQ's bindings repeat these members under `protocols`, by protocol. Pure: the environment is an argument.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from mqlight.amqp.text import printable
 from mqlight.errors import InvalidArgumentError
 from mqlight.urls import OPTIONS, PORTS, split_list
-from mqlight.wire.text import printable
 
 __all__ = ["Binding", "bound_service"]
 
 _LABELS = ("mqlight", "messagehub", "user-provided")
-"""Services whose label begins so come before others, in this order."""
+"""Services with a label that begins with one of these come before other services, in this order."""
 _LOOKUPS = ("connectionLookupURI", "mqlight_lookup_url", "nonTLSConnectionLookupURI")
 _URLS = ("uris", "urls", "uri", "url", "composed")
 _HOSTS = ("hostnames", "hosts", "hostname", "host")
 _WORDS = ("amqp", "rabbit", "mq", "artemis", "messag")
-"""In a label, tag or name they say that a host and a port are AMQP's."""
+"""One of these in a label, tag or name means that a host and a port are AMQP's."""
 _DATABASE = frozenset({"database", "dbname", "db", "jdbcUrl", "jdbcurl"})
 
 
 class Binding(NamedTuple):
-    """The messaging service that is bound: one URL, or a list of them, and user and password as security options."""
+    """The bound messaging service: one URL or a list of URLs, and user and password as security options."""
 
     service: str | list[str]
     security: dict[str, str]
 
 
 def bound_service(vcap: str) -> tuple[Binding | None, str | None]:
-    """Return the messaging service in `VCAP_SERVICES`, or None and what each bound service lacks.
+    """Return the messaging service in `VCAP_SERVICES`, or None and the reason why each bound service is not one.
 
     Both are None if no service is bound.
 
     Raises:
-        InvalidArgumentError: it is not what Cloud Foundry writes.
+        InvalidArgumentError: Cloud Foundry does not write such a text.
     """
     services = [
         (label, service if isinstance(service, dict) else {})
@@ -81,7 +81,7 @@ def _parsed(vcap: str) -> Mapping[str, list[Any]]:
 
 
 def _understood(label: str, service: Mapping[str, Any], sure: bool) -> tuple[Binding | None, str]:
-    """The addresses of one bound service, or what it lacks. Unless `sure`, a host and a port are enough."""
+    """Return the addresses of one bound service, or what they lack. Unless `sure`, a host and a port are enough."""
     credentials = service.get("credentials")
     if not isinstance(credentials, dict) or not credentials:
         return None, "has no credentials"
@@ -98,7 +98,7 @@ def _understood(label: str, service: Mapping[str, Any], sure: bool) -> tuple[Bin
             return Binding(urls[0] if len(urls) == 1 else urls, _login(place, credentials, urls)), ""
     for protocol, place in _places(credentials):
         said = (protocol or str(place.get("scheme") or place.get("protocol") or "")).lower()
-        other = bool(schemes - {"http", "https"} or _DATABASE & place.keys())  # a dashboard's URL is no other service
+        other = bool(schemes - {"http", "https"} or _DATABASE & place.keys())  # http may be the URL of a dashboard
         likely = (
             said.startswith("amqp")
             or place.get("port") in (5671, 5672, "5671", "5672")
@@ -116,7 +116,7 @@ def _understood(label: str, service: Mapping[str, Any], sure: bool) -> tuple[Bin
 
 
 def _places(credentials: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where addresses may stand: in the credentials, and in their part for a protocol, the one with TLS first."""
+    """Yield the places of addresses: the credentials, and their part for each protocol, the one with TLS first."""
     yield "", credentials
     for name in ("protocols", "connection"):
         parts = credentials.get(name)
@@ -126,7 +126,7 @@ def _places(credentials: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 
 def _urls(place: Mapping[str, Any], schemes: set[str]) -> Iterator[str]:
-    """The amqp and amqps URLs of the first member that has any; `schemes` gets those of other URLs."""
+    """Yield the amqp and amqps URLs of the first member that has any. `schemes` collects those of other URLs."""
     for name in _URLS:
         given = place.get(name)
         texts = given if isinstance(given, list) else split_list(given) if isinstance(given, str) else []
@@ -144,12 +144,12 @@ def _urls(place: Mapping[str, Any], schemes: set[str]) -> Iterator[str]:
 
 
 def _with_vhost(url: str) -> str:
-    """A URL of RabbitMQ's kind, whose path is a virtual host, as one of ours; options of other clients go."""
+    """Return a RabbitMQ URL, whose path is a virtual host, as a URL of ours, without the options of other clients."""
     try:
         parts = urlsplit(url)
         options = {name: value for name, value in parse_qsl(parts.query) if name in OPTIONS}
     except ValueError:
-        return url  # what is wrong with it is said where it is used
+        return url  # the code that uses the URL reports the fault
     if parts.fragment or "@" in parts.path + parts.query:
         return url
     vhost = unquote(parts.path[1:])
@@ -183,7 +183,7 @@ def _is_secure(protocol: str) -> bool:
 def _login(
     place: Mapping[str, Any], outer: Mapping[str, Any] | None = None, urls: list[str] | None = None
 ) -> dict[str, str]:
-    """User and password as security options; none if each of the URLs has its own and these are not whole."""
+    """Return user and password as security options; none if each URL has its own and these are incomplete."""
     logins = []
     for each in (place, outer or {}):
         user = next((text for name in ("user", "username", "user_name") if (text := _text(each.get(name)))), None)
@@ -195,7 +195,7 @@ def _login(
 
 
 def _text(value: object) -> str | None:
-    """A text, or a number as the text it was before it was written without quotes."""
+    """Return a text. A number becomes the text that it was before it was written without quotes."""
     if isinstance(value, str) and value:
         return value
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

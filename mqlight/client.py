@@ -1,11 +1,11 @@
-"""The MQ Light API: a client that connects by itself, sends to topics and listens to topic patterns.
+"""The MQ Light API: a client that connects and reconnects, sends to topics and listens to topic patterns.
 
 The rules of this file:
 
-* Functions of the application run one at a time, in the order of what they tell, on a thread of the client and never
-  on the caller's. One that takes its time holds up only those that come after it. One that fails is logged.
-* A request is taken while the client starts, is started or retries; what cannot be done yet is done when it can.
-* Stopping ends all subscriptions of this client; their destinations live on for their time to live.
+* Functions of the application run one at a time, in the order of their events, on a thread of the client and never on
+  the caller's. A slow function delays only the functions after it. A function that fails is logged.
+* A request is accepted while the client starts, is started or retries. The client does it as soon as it can.
+* Stopping ends all subscriptions of this client. Their destinations live on for their time to live.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from mqlight import arguments, payload
+from mqlight.addresses import Addresses
 from mqlight.connection import Connection, State
 from mqlight.errors import StoppedError
-from mqlight.inbox import Inbox, Subscription
+from mqlight.inbox import Inbox, Subscriber
+from mqlight.net import forks
 from mqlight.outbox import Outbox
-from mqlight.service import Service
-from mqlight.wire import forks
 
 __all__ = ["Client"]
 
 STOP_TIMEOUT = 10.0
-"""Seconds that `stop` gives to messages that are on their way out."""
+"""Seconds that `stop` gives to messages that are not sent yet."""
 
 Callback: TypeAlias = Callable[..., object]
 
 
 class Client:
-    """A client of an MQ Light service. It begins to connect when it is made, and reconnects until it is stopped.
+    """A client of an MQ Light service. The constructor begins to connect. The client reconnects until it is stopped.
 
-    A program whose main thread ends lives on while one of its clients is not stopped. As a context manager the client
-    is stopped at the end of the block.
+    A program whose main thread ends lives on while one of its clients is not stopped. As a context manager, the client
+    stops at the end of the block.
 
     Args:
         service: a URL (`amqp://host:port`, amqps, or an http(s) lookup URL), a list of URLs, or a function
             `f(callback)` that calls `callback(err, services)`.
-        client_id: 1 to 256 letters, digits and `% / . _`; a second client with the same id takes the place of the
-            first. By default `AUTO_` and seven random digits.
+        client_id: 1 to 256 letters, digits and `% / . _`. A second client with the same id replaces the first one. The
+            default is `AUTO_` and seven random digits.
         security_options: a dict with `user`, `password`, `ssl_trust_certificate`, `ssl_client_certificate`,
             `ssl_client_key`, `ssl_client_key_passphrase`, `ssl_verify_name`.
-        on_started: called `(client)` when the client is started, not when it has reconnected.
+        on_started: called `(client)` when the client has started, not when it has reconnected.
         on_state_changed: called `(client, state, err)` when the state changes, and for each attempt that fails;
-            `err` is None or says why.
-        on_drain: called `(client)` when all messages are sent, after `send` returned False.
+            `err` is None or the reason.
+        on_drain: called `(client)` when all messages are sent after `send` has returned False.
 
     Raises:
         TypeError, InvalidArgumentError: an argument cannot be used.
@@ -64,7 +64,7 @@ class Client:
         on_drain: Callback | None = None,
     ) -> None:
         self._chosen = None if client_id is None else arguments.client_id(client_id)
-        self._service = Service.of(service, security_options)
+        self._addresses = Addresses.of(service, security_options)
         self._on_started = arguments.callback("on_started", on_started, 1)
         self._on_state_changed = arguments.callback("on_state_changed", on_state_changed, 3)
         self._on_drain = arguments.callback("on_drain", on_drain, 1)
@@ -73,22 +73,22 @@ class Client:
         self.start()
 
     def _begin(self, name: str) -> None:
-        """Be a client of that id which was never started."""
+        """Make this a client with the id ``name`` that was never started."""
         self._id = name
         self._forked = False
-        """It is a child's, and was not started there."""
+        """Whether this client was copied by a fork and is not started in the child."""
         self._lock = threading.Lock()
         self._starting: list[Callback] = []
         self._stopping: list[Callback] | None = None
-        self._connection = Connection(self._service, name, on_state=self._state_changed, daemon=False)
+        self._connection = Connection(self._addresses, name, on_state=self._state_changed, daemon=False)
         self._lane = self._connection.lane(1)
         self._outbox = Outbox(self, self._connection, self._lane, self._on_drain)
         self._inbox = Inbox(self, self._connection, self._lane)
 
     def after_fork(self) -> None:
-        """In the child of a fork: the connection, the subscriptions and the messages are the parent's. The client is
-        stopped here; `start`, or the first message or subscription, makes a connection of the child's own, with an id
-        of its own.
+        """Stop this client in the child of a fork: its connection, subscriptions and messages belong to the parent.
+
+        `start`, or the first message or subscription, makes a new connection for the child, with a new client id.
         """
         ran = self._connection.state is not State.STOPPED
         if self._chosen is None:
@@ -110,18 +110,18 @@ class Client:
         self.stop(lambda client, err: stopped.set())
         stopped.wait(2 * STOP_TIMEOUT)
 
-    # What the client is
+    # The client's properties
 
     def get_id(self) -> str:
-        """The client id."""
+        """Return the client id."""
         return self._id
 
     def get_service(self) -> str | None:
-        """The URL of the server that the client is connected to, without user and password; None if it is not."""
+        """Return the URL of the connected server without user and password, or None without a connection."""
         return self._connection.url if self.state == State.STARTED.value else None
 
     def get_state(self) -> str:
-        """One of the texts STOPPED, STARTING, STARTED, RETRYING, STOPPING of this package."""
+        """Return one of the texts STOPPED, STARTING, STARTED, RETRYING, STOPPING of this package."""
         state = self._connection.state
         if self._stopping is not None and state is not State.STOPPED:
             state = State.STOPPING
@@ -133,20 +133,20 @@ class Client:
         return self.get_state()
 
     def is_stopped(self) -> bool:
-        """Whether the client is stopped: by `stop`, or because trying again would be of no use."""
+        """Return whether the client is stopped: by `stop`, or because a new attempt would fail again."""
         return self.state == State.STOPPED.value
 
     # Life
 
     def start(self, on_started: Callback | None = None) -> Client:
-        """Start the client if it is stopped; returns the client at once.
+        """Start the client if it is stopped. Returns the client at once.
 
         Args:
-            on_started: called `(client)` when it is started; by default the function that the constructor was given.
+            on_started: called `(client)` when the client has started; the default is the constructor's function.
 
         Raises:
-            TypeError: `on_started` cannot be called so.
-            StoppedError: the client is just stopping.
+            TypeError: `on_started` cannot be called with these arguments.
+            StoppedError: the client is stopping.
         """
         on_started = arguments.callback("on_started", on_started, 1)
         state = self.state
@@ -169,13 +169,13 @@ class Client:
         return self
 
     def stop(self, on_stopped: Callback | None = None) -> Client:
-        """Stop the client; returns it at once. What was sent before is given up to ten seconds to go out.
+        """Stop the client. Returns it at once. Messages that are not sent yet have up to ten seconds to go out.
 
         Args:
-            on_stopped: called `(client, None)` when it has stopped.
+            on_stopped: called `(client, None)` when the client has stopped.
 
         Raises:
-            TypeError: `on_stopped` cannot be called so.
+            TypeError: `on_stopped` cannot be called with these arguments.
         """
         on_stopped = arguments.callback("on_stopped", on_stopped, 2)
         wanted = [] if on_stopped is None else [on_stopped]
@@ -191,7 +191,7 @@ class Client:
                 self._lane.submit(function, self, None)
             return self
         self._inbox.close()
-        # On a thread that is there: Python 3.12 and later start none once the main thread has ended.
+        # On an existing thread: Python 3.12 and later start no thread once the main thread has ended.
         self._connection.run_soon(self._stop)
         return self
 
@@ -205,7 +205,7 @@ class Client:
             self._lane.submit(function, self, None)
 
     def _state_changed(self, state: State, error: Exception | None) -> None:
-        """Under the connection's lock."""
+        """Report a new state. Runs under the connection's lock."""
         submit = self._lane.submit
         if self._on_state_changed is not None:
             submit(self._on_state_changed, self, state.value, error)
@@ -224,7 +224,7 @@ class Client:
     def _check_started(self) -> None:
         if self._forked:
             self.start()
-        if self.state in (State.STOPPED.value, State.STOPPING.value):
+        if self._stopping is not None or self._connection.state in (State.STOPPED, State.STOPPING):
             raise StoppedError("not started", client_id=self._id)
 
     # Sending
@@ -232,19 +232,19 @@ class Client:
     def send(
         self, topic: str, data: object, options: dict[str, Any] | None = None, on_sent: Callback | None = None
     ) -> bool:
-        """Send a message to a topic. Blocks only while a thousand messages wait already.
+        """Send a message to a topic. Blocks only while a thousand messages wait.
 
         Args:
             data: text, bytes, or a value that JSON can carry.
             options: `qos`, 0 (at most once, the default) or 1 (at least once), and `ttl`, milliseconds up to 30 days.
             on_sent: called `(client, err, topic, data, options)` when the message is sent (qos 0) or when the server
-                has it (qos 1); `err` is None or says why not. Needed for qos 1.
+                has accepted it (qos 1); `err` is None or the reason of a failure. Required for qos 1.
 
         Returns:
-            Whether it went out or is the next to; False asks the application to wait for `on_drain`.
+            Whether the message went out or is the next one. False asks the application to wait for `on_drain`.
 
         Raises:
-            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            TypeError, RangeError, InvalidArgumentError: an argument is invalid.
             StoppedError: the client is not started.
         """
         topic = arguments.topic(topic)
@@ -265,24 +265,24 @@ class Client:
         on_subscribed: Callback | None = None,
         on_message: Callback | None = None,
     ) -> Client:
-        """Listen to a topic pattern; returns the client at once.
+        """Listen to a topic pattern. Returns the client at once.
 
         Args:
-            topic_pattern: `+` stands for one level, `#` for any number.
-            share: a name: of all clients that subscribe to this pattern with it, one gets each message.
+            topic_pattern: `+` stands for one level, `#` for any number of levels.
+            share: a name. Each message goes to one of the clients that subscribe to this pattern with this name.
             options: `qos` 0 (default) or 1; `auto_confirm` (True), for qos 1: whether a message is confirmed when
                 `on_message` has returned; `ttl` (0), milliseconds that the destination outlives its last subscriber,
-                in whole seconds and rounded up; `credit` (1024), the most messages that are here unconfirmed.
-            on_subscribed: called `(client, err, topic_pattern, share)`; `err` is None or says why not.
+                rounded up to whole seconds; `credit` (1024), the most unconfirmed messages that the client holds.
+            on_subscribed: called `(client, err, topic_pattern, share)`; `err` is None or the reason of a failure.
             on_message: called `(message_type, data, delivery)` with `message_type` MESSAGE or MALFORMED. `delivery` is
                 `{"message": {"topic", "ttl", "confirm_delivery"}, "destination": {"topic_pattern", "share"},
-                "malformed": {...}}`, with those members that apply. If it raises at qos 1, the message goes back to the
-                server after a second, unless it is confirmed by then, and the server counts a failed attempt.
+                "malformed": {...}}`, with the members that apply. If the function raises at qos 1 and the message is
+                not confirmed, the message goes back to the server after a second as a failed delivery attempt.
 
         Raises:
-            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            TypeError, RangeError, InvalidArgumentError: an argument is invalid.
             StoppedError: the client is not started.
-            SubscribedError: it subscribes to this already.
+            SubscribedError: the client already has this subscription.
         """
         topic_pattern = arguments.topic_pattern(topic_pattern)
         share = arguments.share(share)
@@ -290,7 +290,7 @@ class Client:
         on_subscribed = arguments.callback("on_subscribed", on_subscribed, 4)
         on_message = arguments.callback("on_message", on_message, 3)
         self._check_started()
-        self._inbox.subscribe(Subscription(topic_pattern, share, checked, on_subscribed, on_message))
+        self._inbox.subscribe(Subscriber(topic_pattern, share, checked, on_subscribed, on_message))
         return self
 
     def unsubscribe(
@@ -300,16 +300,16 @@ class Client:
         options: dict[str, Any] | None = None,
         on_unsubscribed: Callback | None = None,
     ) -> Client:
-        """Listen to a topic pattern no more; returns the client at once. Unconfirmed messages go back to the server.
+        """Stop listening to a topic pattern. Returns the client at once. Unconfirmed messages go back to the server.
 
         Args:
-            options: `ttl` 0 has the destination deleted; without it the destination lives on for its time to live.
+            options: `ttl` 0 deletes the destination. Without it, the destination lives on for its time to live.
             on_unsubscribed: called `(client, err, topic_pattern, share)`.
 
         Raises:
-            TypeError, RangeError, InvalidArgumentError: an argument cannot be used.
+            TypeError, RangeError, InvalidArgumentError: an argument is invalid.
             StoppedError: the client is not started.
-            UnsubscribedError: it does not subscribe to this.
+            UnsubscribedError: the client has no such subscription.
         """
         topic_pattern = arguments.topic_pattern(topic_pattern)
         share = arguments.share(share)

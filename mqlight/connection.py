@@ -1,9 +1,9 @@
-"""A connection that stays: it is made, watched, and made again, and what was asked of it is done in the end.
+"""A connection that is made, watched and made again, until every request to it is done.
 
-The engine and the session are touched under one lock, by whichever thread has something to do; the crew decides which
-thread reads. Functions given as ``on_state``, ``on_outcome``, ``on_subscribed`` and ``on_message`` without a lane are
-called under that lock: they are short, they call nothing of the connection but lanes' ``submit`` and deliveries'
-answers, and they never block.
+All access to the engine and the session is under one lock, from any thread. The crew decides which thread reads.
+Functions given as ``on_state``, ``on_outcome``, ``on_subscribed``, and ``on_delivery`` without a lane, are called under
+that lock. They must be short and must never block. Of the connection they may call only ``submit`` of a lane and the
+answers of a delivery.
 """
 
 from __future__ import annotations
@@ -20,51 +20,53 @@ from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 
+from mqlight.addresses import Addresses, Endpoint
+from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.types import Condition, Handle, Outcome, Peer
 from mqlight.backoff import Backoff
 from mqlight.delivery import Delivery
+from mqlight.dialects.base import Dialect
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, ReplacedError, SecurityError, StoppedError
-from mqlight.outgoing import OnOutcome, Outgoing
+from mqlight.log import Log, report
+from mqlight.net import forks
+from mqlight.net.clock import Clock
+from mqlight.net.crew import Crew, Lane
+from mqlight.net.driver import Driver
+from mqlight.net.process import end_process
+from mqlight.net.tcp import Tcp
+from mqlight.protocol import RESEND, ClientProtocol
 from mqlight.security import tls_error
-from mqlight.service import Endpoint, Service
-from mqlight.session import RESEND, Session
+from mqlight.sender import OnOutcome, Outgoing
 from mqlight.subscription import Subscription
-from mqlight.wire import forks
-from mqlight.wire.attempts import Marks
-from mqlight.wire.channel import Channel
-from mqlight.wire.clock import Clock
-from mqlight.wire.dialect import Dialect
-from mqlight.wire.log import Log, report
-from mqlight.wire.process import end_process
-from mqlight.wire.tcp import Tcp
-from mqlight.wire.threads import Crew, Lane
 
 log = Log(__name__)
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds that a server has for the connection, and again for its greeting; less where the heartbeat is shorter."""
+"""Seconds that a server has for the connection, and again for its greeting; less if the heartbeat is shorter."""
 HEARTBEAT = 30.0
 """Seconds of silence after which the server counts as gone, unless its URL says ``?heartbeat=SECONDS``."""
 STEADY = 0.2
-"""Seconds that a connection has to last before the pauses between attempts are short again."""
+"""Seconds that a connection must last before the pauses between attempts become short again."""
 RESUBSCRIBE = 2.0
 """Seconds until a subscription that the server ended is attached again."""
 BUFFER = 1000
 """Messages that may wait for a connection or for credit before :meth:`Connection.publish` blocks."""
 PATIENT_ROUNDS = 3
-"""Rounds through all URLs that fail before a warning is logged: a server that is just starting is no news."""
+"""Failed rounds through all URLs before a warning is logged: a server that is just starting is no news."""
 DOUBTS = 5
-"""Refusals in a row that are tried again by who was let in before: a server that starts, or a network that garbles what
-it carries, may refuse whom it should not.
+"""The most refusals in a row after which a client that was accepted before tries again. A server that is starting, or a
+network that corrupts data, may refuse a valid client.
 """
 RETRY_DRAIN = 0.05
-"""Seconds until a full socket is tried again where no thread can wait for it."""
+"""Seconds until a full socket is tried again if no thread can wait for it."""
 BATCH = 100
-"""Messages of a :meth:`Connection.batch` that are held back at the most."""
+"""The most messages that a :meth:`Connection.batch` holds back."""
+LEFT = 50
+"""Times in a row that threads leave their messages to another thread that is about to send."""
 FAREWELL = 1.0
-"""Seconds that the server has to answer our goodbye."""
+"""Seconds that the server has to answer the close frame."""
 _FINAL = (SecurityError, ReplacedError, NotPermittedError)
 
 
@@ -79,17 +81,18 @@ class State(str, enum.Enum):
 
 
 class Connection:
-    """See the module. Constructing one does nothing yet: call :meth:`start`.
+    """A connection to one service: see the module. The constructor does not connect; call :meth:`start`.
 
-    :param service: where to connect, tried in order, again and again.
-    :param client_id: AMQP's container id. A second connection with it takes the first one's place.
-    :param on_state: told ``(state, error)`` at each change of state.
-    :param daemon: whether the threads may be forgotten when the process ends.
+    Args:
+        service: the addresses, tried in order, again and again.
+        client_id: AMQP's container id. A second connection with the same id replaces the first one.
+        on_state: called ``(state, error)`` at each change of state.
+        daemon: whether the process may end while the threads of the connection run.
     """
 
     def __init__(
         self,
-        service: Service,
+        service: Addresses,
         client_id: str,
         *,
         on_state: Callable[[State, Exception | None], None] | None = None,
@@ -99,14 +102,14 @@ class Connection:
         self.client_id = client_id
         self.state = State.STOPPED
         self.error: Exception | None = None
-        self._service = service
+        self._addresses = service
         self._told_state = on_state
         self._heartbeat = heartbeat
         self._daemon = daemon
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiters = 0
-        self._session = self._new_session()
+        self._protocol = self._new_protocol()
         self._resume_at: float | None = None
         self._backoff = Backoff()
         self._tried_at = 0.0
@@ -114,51 +117,56 @@ class Connection:
         self._endpoints: deque[Endpoint] = deque()
         self._rounds = 0
         self._resend_at: float | None = None
-        self._channel: Channel | None = None
+        self._driver: Driver | None = None
         self._full = False
         self._undrained = False
-        """The socket is full, and there was no thread that could wait for it."""
+        """Whether the socket is full and no thread could wait for it."""
         self._batches: dict[int, int] = {}
-        """The threads that send a batch, each with the number of messages that it has held back."""
+        """The threads that send a batch, each with the number of messages that it holds back."""
+        self._entering: set[Outgoing] = set()
+        """Messages that threads are about to publish and send. Another thread may leave its bytes to these threads."""
+        self._left = 0
+        """The number of times that a thread left its bytes since bytes were last sent."""
         self._stopping = threading.Event()
         self._crew = Crew(f"mqlight-{client_id}", self._read, daemon=daemon, on_exit=end_process)
         self._clock = Clock(self._crew, self._tick)
         self._every: list[Callable[[float], float | None]] = []
         forks.register(self)
 
-    def _new_session(self) -> Session:
-        return Session(
+    def _new_protocol(self) -> ClientProtocol:
+        return ClientProtocol(
             on_state=self._on_session, on_room=self._on_room, on_lapse=self._on_lapse, clock=monotonic
         )
 
     @property
     def url(self) -> str | None:
-        """The server's address while there is a connection to it, or one is being made."""
-        channel = self._channel
-        return None if channel is None else channel.url
+        """The server's address, while a connection to it exists or is being made."""
+        driver = self._driver
+        return None if driver is None else driver.url
 
     @property
     def peer(self) -> Peer | None:
-        """What the server said of itself that greeted us last."""
-        return self._session.peer
+        """The properties that the last connected server sent about itself."""
+        return self._protocol.peer
 
     @property
     def dialect(self) -> Dialect | None:
-        """How the server is spoken to, while there is a connection to it."""
-        return self._session.dialect
+        """The dialect of the connected server, or None without a connection."""
+        return self._protocol.dialect
 
     @property
     def max_message_size(self) -> int:
-        """The most bytes that the server takes in one message, told when something was sent; 0 where it is not."""
+        """The most bytes of one message that the server accepts, known after the first message sent; 0 if unknown."""
         with self._lock:
-            return self._session.max_message_size
+            return self._protocol.max_message_size
 
     # Life
 
     def start(self) -> None:
         """Begin to connect, and return at once. A connection that was stopped may be started again.
 
-        :raises NetworkError: the process cannot start the threads that it takes; try again later.
+        Raises:
+            NetworkError: the process cannot start the threads that the connection needs. Try again later.
         """
         with self._lock:
             if self.state is State.STOPPING:
@@ -178,10 +186,14 @@ class Connection:
             self._set_state(State.STARTING, None)
 
     def wait_started(self, timeout: float) -> None:
-        """Wait until connected.
+        """Wait until the connection is made.
 
-        :raises MQLightError: why not, as soon as every URL was tried once; :class:`NetworkError` when ``timeout``
-            seconds are over.
+        Args:
+            timeout: seconds.
+
+        Raises:
+            MQLightError: the reason of a failure, as soon as every URL was tried once.
+            NetworkError: there was no connection within ``timeout``.
         """
         self._crew.before_blocking()
         with self._changed:
@@ -194,51 +206,53 @@ class Connection:
             raise NetworkError(f"no connection within {timeout:g} s", url=self.url)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Take no more messages, let what is held be answered and what was sent be settled, then close.
+        """Take no more messages, wait until held messages are answered and sent messages are settled, then close.
 
-        :param timeout: seconds for all of that; what is left then is released to the server, which gives it to
-            somebody else at once, and senders are told RELEASED.
+        Args:
+            timeout: seconds for all of that. Then the remaining messages are released: the server gives them to another
+                client at once, and ``on_outcome`` of messages that are not settled gets RELEASED.
         """
         self._crew.before_blocking()
         deadline = monotonic() + timeout
-        session = self._session
+        protocol = self._protocol
         with self._changed:
             if self.state in (State.STOPPED, State.STOPPING):
                 return
             self._set_state(State.STOPPING, self.error)
-            session.pause()
+            protocol.pause()
             self._flush()
-            self._wait(lambda: not session.connected or not session.holds, deadline)
-            if session.connected and (left := session.release_held()):
+            self._wait(lambda: not protocol.connected or not protocol.holds, deadline)
+            if protocol.connected and (left := protocol.release_held()):
                 log.warning("%s leaves with %d messages unfinished, which go back", self.client_id, left)
-            self._wait(lambda: not session.connected or not session.outstanding, deadline)
-            self._wait(lambda: not session.connected or not session.forgets, deadline)
-            if self._channel is not None and session.connected:
-                self._channel.engine.close()
+            self._wait(lambda: not protocol.connected or not protocol.outstanding, deadline)
+            self._wait(lambda: not protocol.connected or not protocol.forgets, deadline)
+            if self._driver is not None and protocol.connected:
+                self._driver.engine.close()
                 self._flush()
-                self._wait(lambda: self._channel is None, min(deadline, monotonic() + FAREWELL))
+                self._wait(lambda: self._driver is None, min(deadline, monotonic() + FAREWELL))
             self._end(None)
 
     def run_soon(self, task: Callable[[], object]) -> None:
-        """Call ``task()`` on the next idle thread of the connection. It takes no lock: a destructor may call it."""
+        """Call ``task()`` on the next idle thread of the connection. Takes no lock, so a destructor may call it."""
         self._crew.tell(task)
 
     def after_fork(self) -> None:
-        """In the child of a fork: let go of the parent's socket without a word, and be stopped.
+        """Close the parent's socket without a frame, in the child of a fork, and become stopped.
 
-        None of the parent's threads is here, and they may have held its locks: these are made anew. What was
-        subscribed, sent and held is the parent's.
+        The child has none of the parent's threads, and they may have held its locks: so the locks are made anew. The
+        parent keeps its subscriptions, its sent messages and its held messages.
         """
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._crew.forget()
         self._clock.forget()
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.forget()
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.forget()
         self._full = self._undrained = False
         self._batches.clear()
-        self._session = self._new_session()
+        self._entering.clear()
+        self._protocol = self._new_protocol()
         self.state, self.error = State.STOPPED, None
 
     def _wait(self, done: Callable[[], object], deadline: float) -> None:
@@ -249,7 +263,7 @@ class Connection:
             self._waiters -= 1
 
     def _end(self, error: Exception | None) -> None:
-        """Under the lock: no more attempts. The threads end, and everything that still waits is told."""
+        """Stop all attempts, end the threads and report the end to every waiting request. Runs under the lock."""
         if self.state is State.STOPPED:
             return
         self._stopping.set()
@@ -257,7 +271,7 @@ class Connection:
         self._crew.stop()
         self._drop()
         reason = str(error) if error is not None else "the client was stopped"
-        self._session.give_up(Condition("amqp:connection:forced", reason))
+        self._protocol.give_up(Condition("amqp:connection:forced", reason))
         self._set_state(State.STOPPED, error)
 
     def _set_state(self, state: State, error: Exception | None) -> None:
@@ -267,30 +281,31 @@ class Connection:
         if self._told_state is not None:
             self._told_state(state, error)
 
-    # What the application asks for
+    # Requests of the application
 
     def lane(self, width: int) -> Lane:
-        """A place for user code to run, ``width`` functions at a time."""
+        """Return a lane that runs functions of the application, ``width`` at a time."""
         return Lane(self._crew, width)
 
     def every(self, call: Callable[[float], float | None]) -> None:
-        """Have ``call(now)`` called by the clock; it returns when it wants to be called next, in seconds of the
-        monotonic clock.
-        """
+        """Let the clock call ``call(now)``, which returns when it is due next, in seconds of the monotonic clock."""
         self._every.append(call)
         self.wake(0.0)
 
+    now = staticmethod(monotonic)
+    """Return the current time in seconds, on the clock of :meth:`wake` and :meth:`every`."""
+
     def wake(self, at: float) -> None:
-        """Have the clock look again by ``at``."""
+        """Let the clock check again by ``at``, in seconds of the monotonic clock."""
         self._clock.wake(at)
 
     def topic_of(self, to: str) -> str:
-        """The topic in the ``to`` of a message that came over this connection."""
-        dialect = self._session.dialect
+        """Return the topic in the ``to`` of a message that came over this connection."""
+        dialect = self._protocol.dialect
         return to if dialect is None else dialect.topic(to)
 
     def before_blocking(self) -> None:
-        """Call this before waiting for something that arrives over this connection; it costs next to nothing."""
+        """Prepare for a wait for something that arrives over this connection. Call it before the wait; it is cheap."""
         if self._batches and self._batches.get(threading.get_ident()):
             self._batches[threading.get_ident()] = 0
             with self._lock:
@@ -299,10 +314,10 @@ class Connection:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Send what this thread publishes within the block together, at its end at the latest.
+        """Send the messages that this thread publishes in the block together, at the end of the block at the latest.
 
-        At most ``BATCH`` messages are held back. They leave earlier when another thread sends, and before this thread
-        waits for the connection. A batch within a batch is a part of it.
+        At most ``BATCH`` messages are held back. They leave earlier if another thread sends, and before this thread
+        waits for the connection. A batch within a batch is part of the outer one.
         """
         me = threading.get_ident()
         if me in self._batches:
@@ -312,7 +327,7 @@ class Connection:
         try:
             yield
         finally:
-            self._batches.pop(me, None)  # it is not there in the child of a fork
+            self._batches.pop(me, None)  # the child of a fork has no such entry
             with self._lock:
                 self._flush_soon()
 
@@ -328,27 +343,43 @@ class Connection:
     ) -> bool:
         """Send an encoded message.
 
-        :param settled: at most once: it counts as accepted when it is handed over; else it is sent until the server
-            settles it.
-        :param mandatory: have it RELEASED where nobody is subscribed, instead of accepted and dropped.
-        :param on_outcome: told ``(outcome, condition)`` once.
-        :param timeout: seconds to wait for room when ``BUFFER`` messages wait already; None waits for ever.
-        :returns: False when messages wait for a connection or for credit: the MQ Light sign to slow down.
-        :raises TimeoutError: there was no room in time. :raises StoppedError: the connection is not started.
+        Args:
+            message: the message, for example from :func:`mqlight.amqp.message.encode`.
+            settled: send at most once: the message counts as accepted when it is handed over. Otherwise it is sent
+                again until the server settles it.
+            mandatory: the outcome is RELEASED if there is no subscription. Otherwise the server accepts and drops.
+            on_outcome: called ``(outcome, condition)`` once.
+            timeout: seconds to wait for room when ``BUFFER`` messages wait already; None waits for ever.
+
+        Returns:
+            False when messages wait for a connection or for credit: MQ Light's signal to slow down.
+
+        Raises:
+            TimeoutError: there was no room in time.
+            StoppedError: the connection is not started.
         """
-        session = self._session
-        if self._full or session.waiting >= BUFFER:
+        protocol = self._protocol
+        if self._full or protocol.waiting >= BUFFER:
             self._wait_for_room(timeout)
-        with self._lock:
-            if self.state in (State.STOPPED, State.STOPPING) and not session.connected:
-                raise StoppedError(f"the client is {self.state.value}, so it cannot send")
-            session.send(Outgoing(topic, message, settled, mandatory, on_outcome))
-            if not self._batches or not self._held_back():
-                self._flush_soon()
-            return not session.waiting
+        outgoing = Outgoing(topic, message, settled, mandatory, on_outcome)
+        try:
+            if not self._batches and not self._crew.is_reader():
+                self._entering.add(outgoing)
+            with self._lock:
+                self._entering.discard(outgoing)
+                if not protocol.connected and self.state in (State.STOPPED, State.STOPPING):
+                    raise StoppedError(f"the client is {self.state.value}, so it cannot send")
+                protocol.send(outgoing)
+                if not self._batches or not self._held_back():
+                    self._flush_soon()
+                return not protocol.waiting
+        except BaseException:
+            self._entering.discard(outgoing)
+            self.wake(0.0)  # other threads may have left their bytes to this one: the clock's thread sends them
+            raise
 
     def _held_back(self) -> bool:
-        """Under the lock: return whether this thread's message waits for others of its batch."""
+        """Return whether this thread's message waits for others of its batch. Runs under the lock."""
         me = threading.get_ident()
         count = self._batches.get(me)
         if count is None:
@@ -358,12 +389,12 @@ class Connection:
 
     def _wait_for_room(self, timeout: float | None) -> None:
         self.before_blocking()
-        session = self._session
+        protocol = self._protocol
         deadline = monotonic() + (3e6 if timeout is None else timeout)
         with self._lock:
-            self._wait(lambda: (not self._full and session.waiting < BUFFER) or self.state is State.STOPPED, deadline)
-            if self.state is not State.STOPPED and (self._full or session.waiting >= BUFFER):
-                raise TimeoutError(f"no room to send for {timeout:g} s: {session.waiting} messages wait already")
+            self._wait(lambda: (not self._full and protocol.waiting < BUFFER) or self.state is State.STOPPED, deadline)
+            if self.state is not State.STOPPED and (self._full or protocol.waiting >= BUFFER):
+                raise TimeoutError(f"no room to send for {timeout:g} s: {protocol.waiting} messages wait already")
 
     def subscribe(
         self,
@@ -382,15 +413,19 @@ class Connection:
     ) -> Subscription:
         """Listen to a topic pattern.
 
-        :param qos: 1: a message is the server's until it is answered; 0: it is ours when it is sent.
-        :param ttl: seconds that the destination outlives its subscribers.
-        :param credit: the most messages that are here unanswered.
-        :param max_deliveries: how often the broker gives a message out at the most, where it can be told.
-        :param dead_letters: the topic where it then puts the message.
-        :param marks: which deliveries :meth:`Delivery.begin` marks as begun, where the broker heeds that.
-        :param lane: where ``on_delivery(delivery)`` runs; without one it runs under the lock (see the module).
-            If it raises, the delivery counts as a failed attempt, unless it is answered already.
-        :param on_subscribed: told None, or the error, when the server has answered.
+        Args:
+            pattern: a topic pattern.
+            share: the name of a shared destination, or None for a private one.
+            qos: 1: the server keeps a message until it is answered. 0: the server forgets a message when it is sent.
+            ttl: seconds that the destination outlives its subscribers.
+            credit: the most unanswered messages that the client holds.
+            lane: the lane in which ``on_delivery`` runs. Without one it runs under the lock (see the module).
+            max_deliveries: the most delivery attempts of a message, if the broker can be told.
+            dead_letters: the topic to which the broker then moves the message.
+            marks: the deliveries that :meth:`Delivery.begin` marks as begun, if the broker supports that.
+            on_delivery: called with each delivery. If it raises, the delivery counts as a failed attempt, unless it is
+                answered already.
+            on_subscribed: called with None or the error when the server has answered.
         """
 
         def deliver(delivery: Delivery) -> None:
@@ -407,7 +442,7 @@ class Connection:
                 return
             try:
                 deliver(delivery)
-            except BaseException:  # else the thread that reads for everybody fails
+            except BaseException:  # otherwise the thread that reads for all subscriptions fails
                 report(log, on_delivery)
 
         subscription = Subscription(
@@ -423,7 +458,7 @@ class Connection:
             marks=marks,
         )
         with self._lock:
-            self._session.subscribe(subscription)
+            self._protocol.subscribe(subscription)
             self._flush_soon()
         return subscription
 
@@ -434,28 +469,29 @@ class Connection:
         forget: bool,
         on_unsubscribed: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        """Stop listening. ``forget``: the destination's time to live is over as well."""
+        """Stop listening. ``forget`` also ends the destination's time to live."""
         with self._lock:
-            self._session.unsubscribe(subscription, forget=forget, on_ended=on_unsubscribed)
+            self._protocol.unsubscribe(subscription, forget=forget, on_ended=on_unsubscribed)
             self._flush_soon()
 
     def pause(self) -> None:
-        """Take no more messages: what is here can be answered, and then it is time for :meth:`stop`."""
+        """Take no more messages. Held messages can still be answered; :meth:`stop` comes after that."""
         with self._lock:
-            self._session.pause()
+            self._protocol.pause()
             self._flush()
 
     def add_credit(self, subscription: Subscription, messages: int) -> None:
-        """Let so many messages more than before (fewer, if negative) be here unanswered."""
+        """Raise the limit of unanswered messages by ``messages``. A negative number lowers it."""
         with self._lock:
             subscription.credit += messages
             subscription.top_up()
             self._flush_soon()
 
     def drain(self, subscription: Subscription, timeout: float) -> bool:
-        """Have the server send what it has for the subscription, up to its credit, and no more; wait for the end of it.
+        """Let the server send the messages it has for the subscription, up to its credit, and wait until it has.
 
-        :returns: False when that took longer than ``timeout`` seconds, or the connection was lost.
+        Returns:
+            False if that took longer than ``timeout`` seconds, or the connection was lost.
         """
         self._crew.before_blocking()
         deadline = monotonic() + timeout
@@ -463,30 +499,32 @@ class Connection:
             subscription.pause()
             self._flush()
             while subscription.granted and (now := monotonic()) < deadline:
-                # In short waits, because a server that has used up the credit need not answer.
+                # In short waits, because a server that has used up the credit may not answer.
                 self._wait(lambda: not subscription.granted, min(deadline, now + 0.05))
             return subscription.link is not None and not subscription.granted
 
-    def _settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:
+    def settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:
+        """Settle a delivery: see :class:`mqlight.delivery.Origin`."""
         with self._lock:
-            done = self._session.settle(delivery.subscription, delivery.link, delivery.handle, outcome, condition)
+            done = self._protocol.settle(delivery.subscription, delivery.link, delivery.handle, outcome, condition)
             if self._waiters:
                 self._changed.notify_all()
             self._flush_soon()
         return done
 
-    def _begin(self, delivery: Delivery) -> None:
-        """Tell the server that work on a delivery begins; it is on its way when this returns."""
+    def begin(self, delivery: Delivery) -> None:
+        """Mark a delivery as begun: see :class:`mqlight.delivery.Origin`."""
         with self._lock:
             if delivery.link.mark_received(delivery.handle):
                 self._flush()
 
-    # What the session tells
+    # Events of the session
 
     def _on_session(self, connected: bool, error: MQLightError | None) -> None:
         if connected:
-            if self._channel is not None:
-                self._channel.greeted_at = monotonic()
+            if self._driver is not None:
+                self._driver.greeted_at = monotonic()
+                self.wake(0.0)  # the server has told how often it wants heartbeats
             self._rounds = 0
             if self.state is not State.STOPPING:
                 log.info("connected to %s as %s", self.url, self.client_id)
@@ -497,7 +535,7 @@ class Connection:
     def _on_room(self) -> None:
         if self._waiters:
             self._changed.notify_all()
-        if self._session.rejected and self._resend_at is None:
+        if self._protocol.rejected and self._resend_at is None:
             self._resend_at = monotonic() + RESEND
             self.wake(self._resend_at)
 
@@ -512,52 +550,52 @@ class Connection:
         while True:
             if not crew.keeps_reading(epoch) or (crew.ready and not crew.run_ready(epoch)):
                 return
-            channel = self._channel
-            if channel is None:
+            driver = self._driver
+            if driver is None:
                 if not self._connect(epoch):
                     return
                 continue
             with self._lock:
                 self._flush()
             try:
-                data = channel.receive()
+                data = driver.receive()
             except TimeoutError:
                 continue
             except OSError as broken:
                 data = b""
-                channel.broken = broken
+                driver.broken = broken
             with self._lock:
-                if self._channel is channel:
+                if self._driver is driver:
                     try:
-                        channel.take(data)
-                    except Exception as error:  # else this thread ends, and nobody reads any more
-                        log.exception("what %s sent made no sense; the connection is given up", channel.url)
-                        self.error = NetworkError(f"what {channel.url} sent made no sense: {error}", url=channel.url)
-                        channel.engine.closed = True
-                    if channel.engine.closed:
-                        self._lost(channel, epoch)
+                        driver.take(data)
+                    except Exception as error:  # otherwise this thread ends, and no thread reads any more
+                        log.exception("what %s sent made no sense; the connection is given up", driver.url)
+                        self.error = NetworkError(f"what {driver.url} sent made no sense: {error}", url=driver.url)
+                        driver.engine.closed = True
+                    if driver.engine.closed:
+                        self._lost(driver, epoch)
 
-    def _lost(self, channel: Channel, epoch: int) -> None:
-        """Under the lock: the connection is over; what comes next depends on why."""
+    def _lost(self, driver: Driver, epoch: int) -> None:
+        """Handle the end of a connection: its reason decides the next step. Runs under the lock."""
         self._flush()
         self._drop()
-        self._session.end()
+        self._protocol.end()
         error = self.error
         if not isinstance(error, MQLightError):
-            error = NetworkError(f"{channel.url} closed the connection", url=channel.url)
-        greeted_at = channel.greeted_at
-        if channel.speaks_tls:
-            said = f"{channel.url}: the server speaks TLS on this port; use an amqps:// URL"
-            error = SecurityError(said, url=channel.url)
-        elif isinstance(channel.broken, ssl.SSLError) and greeted_at is None:
-            error = tls_error(channel.url, channel.broken)  # TLS 1.3 refuses a client's certificate after the handshake
+            error = NetworkError(f"{driver.url} closed the connection", url=driver.url)
+        greeted_at = driver.greeted_at
+        if driver.speaks_tls:
+            said = f"{driver.url}: the server speaks TLS on this port; use an amqps:// URL"
+            error = SecurityError(said, url=driver.url)
+        elif isinstance(driver.broken, ssl.SSLError) and greeted_at is None:
+            error = tls_error(driver.url, driver.broken)  # TLS 1.3 refuses a client's certificate after the handshake
         if greeted_at is not None and monotonic() - greeted_at > STEADY:
             self._backoff.reset()
             self._doubts = DOUBTS
         if self.state is State.STOPPING:
             self._changed.notify_all()
         elif greeted_at is not None and not isinstance(error, _FINAL):
-            log.warning("connection to %s lost, trying again: %s", channel.url, error)
+            log.warning("connection to %s lost, trying again: %s", driver.url, error)
             self._endpoints.clear()
             self._tried_at = monotonic()
             self._set_state(State.RETRYING, error)
@@ -565,25 +603,25 @@ class Connection:
             self._failed(error, epoch)
 
     def _drop(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
             self._full = False
 
     def _connect(self, epoch: int) -> bool:
-        """Try the next endpoint, after a pause when all were tried. False when there is no reading any more."""
+        """Try the next endpoint, after a pause if all were tried. Returns False if this thread must stop reading."""
         stopping = self._stopping
         if not self._crew.keeps_reading(epoch) or self.state is State.STOPPING:
             return False
         if not self._endpoints:
             if self.state is State.RETRYING:
-                # What the last attempt took counts: a server that answers again is not to be waited for twice.
+                # The time of the last attempt counts, so that a server that answers again is found without more delay.
                 stopping.wait(max(0.0, self._tried_at + self._backoff.next(random.random()) - monotonic()))
                 if not self._crew.keeps_reading(epoch):
                     return False
             self._tried_at = monotonic()
             try:
-                self._endpoints.extend(self._service.urls())
+                self._endpoints.extend(self._addresses.urls())
             except MQLightError as error:
                 self._failed(error, epoch)
                 return True
@@ -592,13 +630,13 @@ class Connection:
             self._open(endpoint, epoch)
         except MQLightError as error:
             self._failed(error, epoch)
-        except Exception as error:  # else this thread ends, and nobody tries again
+        except Exception as error:  # otherwise this thread ends, and no thread tries again
             log.exception("the attempt to connect to %s failed", endpoint.url)
             self._failed(NetworkError(f"cannot connect to {endpoint.url}: {error}", url=endpoint.url), epoch)
         return True
 
     def _failed(self, error: MQLightError, epoch: int) -> None:
-        """An attempt came to nothing."""
+        """Record a failed attempt to connect: try on, or stop if a new attempt would fail again."""
         with self._lock:
             if not self._crew.keeps_reading(epoch) or self.state is State.STOPPING:
                 return
@@ -617,12 +655,12 @@ class Connection:
                 self._set_state(State.RETRYING, error)
 
     def _open(self, endpoint: Endpoint, epoch: int) -> None:
-        """Connect to one endpoint and send our open frame. Raises MQLightError."""
+        """Connect to one endpoint and send the open frame. Raises MQLightError."""
         url = endpoint.url
         heartbeat = endpoint.heartbeat or self._heartbeat
         timeout = min(CONNECT_TIMEOUT, heartbeat)
         try:
-            tcp = Tcp(endpoint.host, endpoint.port, tls=self._service.tls(endpoint), timeout=timeout)
+            tcp = Tcp(endpoint.host, endpoint.port, tls=self._addresses.tls(endpoint), timeout=timeout)
         except OSError as error:
             raise _connect_error(url, error, timeout) from error
         with self._lock:
@@ -630,49 +668,56 @@ class Connection:
                 tcp.close()
                 return
             engine = Engine(
-                self._session,
+                self._protocol,
                 server=False,
                 container_id=self.client_id,
                 hostname=f"vhost:{vhost}" if (vhost := endpoint.options.get("vhost")) else endpoint.host,
                 user=endpoint.user,
                 password=endpoint.password,
-                external=endpoint.scheme == "amqps" and self._service.shows_certificate,
+                external=endpoint.scheme == "amqps" and self._addresses.shows_certificate,
                 heartbeat=heartbeat,
             )
-            self._channel = Channel(tcp, engine, url, monotonic() + timeout)
-            self._session.begin(engine, self.client_id, endpoint.options, secrets.token_hex(4))
+            self._driver = Driver(tcp, engine, url, monotonic() + timeout)
+            self._protocol.begin(engine, self.client_id, endpoint.options, secrets.token_hex(4))
             self._flush()
         self.wake(0.0)
 
     # Sending
 
     def _flush_soon(self) -> None:
-        """Under the lock: the reading thread sends once for all that one read gave rise to, others send now."""
-        if not self._crew.is_reader():
+        """Send, or leave it to a thread that is about to send. Runs under the lock.
+
+        The reading thread sends once for everything that one read has caused. If several threads publish together,
+        the last one sends for all of them.
+        """
+        if self._entering and self._left < LEFT:
+            self._left += 1
+        elif not self._crew.is_reader():
             self._flush()
 
     def _flush(self) -> None:
-        """Under the lock: send what the socket takes; when it is full, a helper sends the rest and publishers wait."""
-        channel = self._channel
-        if channel is not None and not self._full and not channel.flush():
+        """Send what the socket takes. If it is full, a helper sends the rest and publishers wait. Needs the lock."""
+        driver = self._driver
+        self._left = 0
+        if driver is not None and not self._full and not driver.flush():
             self._full = True
-            if not self._crew.run(partial(self._drain, channel)):
+            if not self._crew.run(partial(self._drain, driver)):
                 self._undrained = True
                 self.wake(monotonic() + RETRY_DRAIN)
 
-    def _drain(self, channel: Channel) -> None:
-        """A helper's task: wait until the full socket takes more, and send on."""
-        while self._channel is channel and self._full:
-            channel.wait_writable(1.0)
+    def _drain(self, driver: Driver) -> None:
+        """Wait until the full socket takes more, and send on. A helper thread runs this."""
+        while self._driver is driver and self._full:
+            driver.wait_writable(1.0)
             with self._lock:
-                if self._channel is channel and channel.flush():
+                if self._driver is driver and driver.flush():
                     self._full = False
                     self._changed.notify_all()
 
     # The clock
 
     def _tick(self, now: float) -> float:
-        """Do what is due; returns when something is due again."""
+        """Do the work that is due. Returns the time when work is due again."""
         due = now + 60.0
         with self._lock:
             if self._resend_at is not None:
@@ -680,26 +725,26 @@ class Connection:
                     due = self._resend_at
                 else:
                     self._resend_at = None
-                    self._session.resend()
-            channel = self._channel
-            if channel is not None:
-                for at in channel.engine.tick(now), self._session.look(now):
+                    self._protocol.resend()
+            driver = self._driver
+            if driver is not None:
+                for at in driver.engine.tick(now), self._protocol.look(now):
                     if at is not None:
                         due = min(due, at)
-                silent = channel.engine.closed
-                if channel.greeted_at is None:
-                    due = min(due, channel.answer_by)
-                    if silent or now >= channel.answer_by:
-                        said = f"{channel.url} accepted the connection and then said nothing more"
-                        self.error = NetworkError(said, url=channel.url)
-                        channel.abort()
+                silent = driver.engine.closed
+                if driver.greeted_at is None:
+                    due = min(due, driver.answer_by)
+                    if silent or now >= driver.answer_by:
+                        said = f"{driver.url} accepted the connection and then said nothing more"
+                        self.error = NetworkError(said, url=driver.url)
+                        driver.abort()
                 elif silent:
-                    said = f"{channel.url} was silent for longer than the heartbeat"
-                    self.error = NetworkError(said, url=channel.url)
+                    said = f"{driver.url} was silent for longer than the heartbeat"
+                    self.error = NetworkError(said, url=driver.url)
                 if self._resume_at is not None:
                     if now >= self._resume_at:
                         self._resume_at = None
-                        self._session.resume()
+                        self._protocol.resume()
                     else:
                         due = min(due, self._resume_at)
                 self._flush()
@@ -707,12 +752,12 @@ class Connection:
                     self._undrained = self._full = False
                     self._flush()
                     self._changed.notify_all()
-                if channel.engine.closed:
-                    channel.abort()  # the reading thread finds the end of input, and goes on from there
+                if driver.engine.closed:
+                    driver.abort()  # the reading thread finds the end of input and continues from there
         for call in self._every:
             try:
                 at = call(now)
-            except Exception:  # it may be the deadlines of others that come next
+            except Exception:  # the next call may guard the deadlines of other requests
                 report(log, call)
                 at = now + 1.0
             if at is not None:

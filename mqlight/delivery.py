@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Final, Protocol
 
+from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.link import Link
+from mqlight.amqp.message import first_acquirer
 from mqlight.amqp.types import Condition, Handle, Outcome
-from mqlight.wire.attempts import Marks
-from mqlight.wire.message import first_acquirer
+from mqlight.subscription import Subscription
 
-if TYPE_CHECKING:
-    from mqlight.connection import Connection
-    from mqlight.subscription import Subscription
+
+class Origin(Protocol):
+    """The connection that a delivery came from, which also takes its answer."""
+
+    def begin(self, delivery: Delivery) -> None:
+        """Tell the server that work on ``delivery`` begins. The frame is on its way when this returns."""
+
+    def settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:
+        """Tell the server the outcome; None if the delivery came settled. Returns False if the connection is gone."""
+
+
+_accepted: Final = Outcome.ACCEPTED
+_no_marks: Final = Marks.NONE
 
 
 class Delivery:
     """A message that arrived. Answer it once, from any thread; until then it counts against the subscription's credit.
 
-    Each answer returns False when the connection that it came over is gone: the server gives it to somebody again.
+    Each answer returns False if the connection of the message is gone: the server delivers the message again.
     """
 
-    __slots__ = ("_connection", "arrived", "handle", "link", "message", "settled", "subscription")
+    __slots__ = ("_origin", "arrived", "handle", "link", "message", "settled", "subscription")
 
     def __init__(
         self,
-        connection: Connection,
+        origin: Origin,
         subscription: Subscription,
         link: Link,
         handle: Handle,
@@ -33,51 +44,51 @@ class Delivery:
         settled: bool,
     ) -> None:
         self.message = message
-        """The encoded AMQP message: see :func:`mqlight.wire.message.decode`."""
+        """The encoded AMQP message: see :func:`mqlight.amqp.message.decode`."""
         self.settled = settled
-        """It came at most once: there is nobody to answer, but answering it makes room for the next."""
+        """Whether the message came at most once. The server needs no answer, but an answer makes room for the next."""
         self.arrived = monotonic()
-        """When it arrived, in seconds of the monotonic clock: what is left of its time to live begins here."""
+        """When the message arrived, in seconds of the monotonic clock. Its remaining time to live counts from here."""
         self.subscription = subscription
-        self._connection: Connection | None = connection
+        self._origin: Origin | None = origin
         self.link = link
         self.handle = handle
 
     @property
     def stale(self) -> bool:
-        """Its connection is gone, and with it the right to answer."""
+        """Whether the connection is gone, and with it the right to answer."""
         return self.link.closed
 
     def begin(self) -> None:
-        """Say that work on it begins now, so that the broker counts this attempt (AMQP 1.0 section 3.4.1).
+        """Tell the broker that work on this message begins, so that it counts the attempt (AMQP 1.0 section 3.4.1).
 
-        Costs nothing unless the broker has to be told: it does not when a message comes for the first time, unless the
+        Costs nothing unless the broker must be told. It need not be told of a first delivery attempt, unless the
         subscription marks every delivery.
         """
-        marks, connection = self.subscription.marks_granted, self._connection
-        if marks is Marks.NONE or connection is None or self.settled:
+        marks, origin = self.subscription.marks_granted, self._origin
+        if marks is _no_marks or origin is None or self.settled:
             return
         if marks is Marks.EVERY or not first_acquirer(self.message):
-            connection._begin(self)
+            origin.begin(self)
 
     def accept(self) -> bool:
-        """Done: the server forgets it."""
-        return self._answer(Outcome.ACCEPTED, None)
+        """Report success: the server forgets the message."""
+        return self._answer(_accepted, None)
 
     def release(self) -> bool:
-        """Not done, and no fault of the message: the server gives it to somebody else."""
+        """Give the message back without a failure: the server gives it to another client."""
         return self._answer(Outcome.RELEASED, None)
 
     def fail(self) -> bool:
-        """Tried in vain: the server counts the attempt, and gives it to somebody again."""
+        """Report a failed delivery attempt: the server counts it and delivers the message again."""
         return self._answer(Outcome.MODIFIED, None)
 
     def reject(self, condition: str, description: str) -> bool:
-        """It can never be done: the server gives it to nobody again."""
+        """Report that the message can never be processed: the server does not deliver it again."""
         return self._answer(Outcome.REJECTED, Condition(condition, description))
 
     def _answer(self, outcome: Outcome, condition: Condition | None) -> bool:
-        connection, self._connection = self._connection, None
-        if connection is None:
+        origin, self._origin = self._origin, None
+        if origin is None:
             return False
-        return connection._settle(self, None if self.settled else outcome, condition)
+        return origin.settle(self, None if self.settled else outcome, condition)

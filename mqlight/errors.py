@@ -1,9 +1,9 @@
-"""The errors of the MQ Light API: one root, and one class for each thing the caller can do about it.
+"""The errors of the MQ Light API: one root, and one class for each possible reaction of the caller.
 
-A misuse (wrong argument, wrong state) is raised at once, in the caller's thread. What goes wrong on the
-wire arrives as an argument of a callback (`on_state_changed`, `on_sent`, ...) or from `Connection.wait_started`.
-Every error reads as a sentence and carries the figures of that sentence as attributes; an attribute that the
-place of the error does not know is None. None of them ever holds a password.
+A misuse (wrong argument, wrong state) is raised at once, in the caller's thread. A failure of the connection arrives as
+an argument of a callback (`on_state_changed`, `on_sent`, ...) or from `Connection.wait_started`.
+Every error reads as a sentence and carries the figures of that sentence as attributes. An attribute is None if its
+value is not known where the error is made. No error contains a password.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class MQLightError(Exception):
-    """Root of every error that this package raises on its own account."""
+    """The root of every error that this package raises itself."""
 
 
 class InvalidArgumentError(MQLightError, ValueError):
@@ -37,7 +37,7 @@ class InvalidArgumentError(MQLightError, ValueError):
 
     Attributes:
         argument: name of the argument or option.
-        value: what was given; None where the value is a secret.
+        value: the value that was given; None if it is a secret.
     """
 
     def __init__(self, message: str, *, argument: str | None = None, value: object = None) -> None:
@@ -47,13 +47,13 @@ class InvalidArgumentError(MQLightError, ValueError):
 
 
 class RangeError(MQLightError, ValueError):
-    """A number is outside the range that it may have: qos, ttl (milliseconds), credit (messages).
+    """A number is outside its allowed range: qos, ttl (milliseconds), credit (messages).
 
-    Also what a sender gets when the server refuses one message by its size or its time to live.
+    A sender also gets this error when the server refuses one message for its size or its time to live.
 
     Attributes:
         argument: name of the argument or option.
-        value: what was given.
+        value: the value that was given.
     """
 
     def __init__(self, message: str, *, argument: str | None = None, value: object = None) -> None:
@@ -63,7 +63,7 @@ class RangeError(MQLightError, ValueError):
 
 
 class NetworkError(MQLightError, ConnectionError):
-    """The server, or the lookup URL that names it, could not be reached, or was lost. The client tries again by itself.
+    """The server, or the lookup URL that names it, cannot be reached, or the connection was lost. The client retries.
 
     Attributes:
         url: the address that failed, without its password.
@@ -77,11 +77,11 @@ class NetworkError(MQLightError, ConnectionError):
 
 
 class SecurityError(MQLightError):
-    """Authentication, authorisation or TLS failed. Trying again would fail again, so the client stops.
+    """Authentication, authorisation or TLS failed. A new attempt would fail again, so the client stops.
 
     Attributes:
-        url: the address that refused, without its password.
-        condition: the AMQP error condition that the server gave, if it came that far.
+        url: the address that refused the client, without its password.
+        condition: the AMQP error condition that the server gave, if there was one.
     """
 
     def __init__(self, message: str, *, url: str | None = None, condition: str | None = None) -> None:
@@ -91,10 +91,10 @@ class SecurityError(MQLightError):
 
 
 class ReplacedError(MQLightError):
-    """Another client has connected with the same client id and taken this one's place. The client stops.
+    """Another client has connected with the same client id and replaced this one. The client stops.
 
     Attributes:
-        client_id: the id that both use.
+        client_id: the id of both clients.
     """
 
     def __init__(self, message: str, *, client_id: str | None = None) -> None:
@@ -103,11 +103,11 @@ class ReplacedError(MQLightError):
 
 
 class NotPermittedError(MQLightError):
-    """The server understood the request and refuses it, for example a subscription that breaks its limits.
+    """The server understood the request and refused it, for example a subscription that exceeds its limits.
 
     Attributes:
         condition: the AMQP error condition that the server gave, such as `amqp:not-allowed`.
-        topic: the topic or topic pattern that the request was about.
+        topic: the topic or topic pattern of the request.
     """
 
     def __init__(self, message: str, *, condition: str | None = None, topic: str | None = None) -> None:
@@ -117,7 +117,7 @@ class NotPermittedError(MQLightError):
 
 
 class StoppedError(MQLightError):
-    """The request needs a client that is started or about to be, and this one is stopped or stopping.
+    """The request needs a client that is started, starting or retrying, and this client is stopped or stopping.
 
     Attributes:
         client_id: the id of the client.
@@ -132,8 +132,8 @@ class SubscribedError(MQLightError):
     """The client already subscribes to this pattern with this share.
 
     Attributes:
-        topic_pattern: the pattern that was asked for.
-        share: its share, None when private.
+        topic_pattern: the requested pattern.
+        share: the requested share, None when private.
     """
 
     def __init__(self, message: str, *, topic_pattern: str | None = None, share: str | None = None) -> None:
@@ -146,8 +146,8 @@ class UnsubscribedError(MQLightError):
     """The client does not subscribe to this pattern with this share.
 
     Attributes:
-        topic_pattern: the pattern that was named.
-        share: its share, None when private.
+        topic_pattern: the requested pattern.
+        share: the requested share, None when private.
     """
 
     def __init__(self, message: str, *, topic_pattern: str | None = None, share: str | None = None) -> None:
@@ -161,7 +161,7 @@ class InternalError(MQLightError):
 
 
 def error_of(condition: Condition | None) -> MQLightError:
-    """What an AMQP condition means to an application (wire contract 1.8)."""
+    """Return the error that an AMQP condition means to an application (MQ Light contract, 8)."""
     if condition is None:
         return NetworkError("the server closed the connection")
     name, description = condition

@@ -1,11 +1,11 @@
-"""What a client listens to, and the messages that it holds.
+"""The subscriptions of a client, and the messages that it holds.
 
 The rules of this file:
 
-* A message at least once is confirmed after `on_message` returned, or by `confirm_delivery`. If `on_message` raises,
-  the attempt failed: unless the message is confirmed by then, it goes back to the server after `RETURN_DELAY` as
-  modified with delivery-failed (AMQP 1.0 section 3.4.5). The server counts it, so a broker with a limit ends it.
-* What arrived and was not given to the application when its subscription ended goes back to the server at once.
+* At least once, a message is confirmed when `on_message` has returned, or by `confirm_delivery`. If `on_message` raises
+  and the message is not confirmed, the delivery attempt has failed. After `RETURN_DELAY` the message goes back to the
+  server as modified with delivery-failed (AMQP 1.0 section 3.4.5). A broker with a limit counts the attempt.
+* When a subscription ends, messages that the application has not received yet go back to the server at once.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from time import monotonic
 from typing import Any
 
 from mqlight import payload
+from mqlight.amqp.topics import subscription_address
 from mqlight.arguments import QOS_AT_LEAST_ONCE, SubscribeOptions
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SubscribedError, UnsubscribedError
-from mqlight.subscription import Subscription as Listening
-from mqlight.wire.log import Log
-from mqlight.wire.threads import Lane
+from mqlight.log import Log
+from mqlight.net.crew import Lane
+from mqlight.subscription import Subscription
 
-__all__ = ["Inbox", "Subscription"]
+__all__ = ["Inbox", "Subscriber"]
 
 log = Log(__name__)
 
 RETURN_DELAY = 1.0
-"""Seconds that a message whose `on_message` raised is kept, so that a fault makes no busy loop."""
+"""Seconds that a message is kept after its `on_message` raised, so that a fault does not cause a busy loop."""
 
 
-class Subscription:
-    """One subscription as the application knows it. `options.ttl` is in milliseconds."""
+class Subscriber:
+    """One subscription with the functions of the application. `options.ttl` is in milliseconds."""
 
-    __slots__ = ("active", "listening", "on_message", "on_subscribed", "options", "pattern", "share")
+    __slots__ = ("active", "on_message", "on_subscribed", "options", "pattern", "share", "subscription")
 
     def __init__(
         self,
@@ -53,19 +54,19 @@ class Subscription:
         self.on_subscribed = on_subscribed
         self.on_message = on_message
         self.active = True
-        self.listening: Listening | None = None
+        self.subscription: Subscription | None = None
 
     @property
     def by_hand(self) -> bool:
-        """Whether the application confirms its messages."""
+        """Whether the application confirms messages itself."""
         return self.options.qos == QOS_AT_LEAST_ONCE and not self.options.auto_confirm
 
 
 class Confirmation:
-    """`confirm_delivery`: call it to tell the server that the message is done with. Calling it again does nothing.
+    """`confirm_delivery`: a call tells the server that the message is done. A second call does nothing.
 
     Raises:
-        NetworkError: the server will give the message to somebody again, as the client stopped, unsubscribed or
+        NetworkError: the server will deliver the message again, because the client has stopped, unsubscribed or
             reconnected meanwhile.
     """
 
@@ -91,139 +92,139 @@ class Inbox:
         self._connection = connection
         self._lane = lane
         self._lock = threading.Lock()
-        """Guards what follows. Nothing of the connection is called under it: the connection calls us under its lock."""
-        self._subscriptions: dict[tuple[str, str | None], Subscription] = {}
-        self._ended: list[Subscription] = []
+        """Guards the attributes below. The connection is never called under it: the connection's lock comes first."""
+        self._subscribers: dict[tuple[str, str | None], Subscriber] = {}
+        self._ended: list[Subscriber] = []
         self._unconfirmed: set[Delivery] = set()
         self._returns: deque[tuple[float, Delivery]] = deque()
         self._closed = False
         self._attaching = threading.Lock()
-        """Held while `listening` is found out: an answer may come, and be acted upon, before it is set."""
+        """Held until `subscription` of a subscriber is set: an answer may arrive and be handled before that."""
         connection.every(self._return_due)
 
     def open(self) -> None:
-        """Before the connection is started: take nothing over from what it was stopped with."""
+        """Forget the subscriptions of the stopped connection. Call it before the connection starts again."""
         with self._lock:
             ended, self._ended = self._ended, []
             self._closed = False
-        for subscription in ended:
-            if subscription.listening is not None:
-                self._connection.unsubscribe(subscription.listening, forget=False)
+        for subscriber in ended:
+            if subscriber.subscription is not None:
+                self._connection.unsubscribe(subscriber.subscription, forget=False)
 
     def close(self) -> None:
-        """Take no more messages. What the application holds goes back, once the functions that run now are done."""
+        """Take no more messages. Held messages go back when the functions that run now have returned."""
         self._closed = True
         self._lane.submit(self._release_held)
 
     def ended(self, error: Exception) -> None:
-        """Under the connection's lock: it is stopped, and with it every subscription."""
+        """End every subscription, because the connection has stopped. Runs under the connection's lock."""
         with self._lock:
-            subscriptions = list(self._subscriptions.values())
-            self._ended += subscriptions
-            self._subscriptions.clear()
+            subscribers = list(self._subscribers.values())
+            self._ended += subscribers
+            self._subscribers.clear()
             self._unconfirmed.clear()
             self._returns.clear()
             self._closed = True
-        for subscription in subscriptions:
-            subscription.active = False
-            self._answer(subscription, error)
+        for subscriber in subscribers:
+            subscriber.active = False
+            self._answer(subscriber, error)
 
-    def subscribe(self, subscription: Subscription) -> None:
-        """Raises SubscribedError: there is one for this pattern and share."""
-        key = (subscription.pattern, subscription.share)
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Subscribe to a pattern. Raises SubscribedError if there is a subscription to this pattern and share."""
+        key = (subscriber.pattern, subscriber.share)
         with self._lock:
-            if key in self._subscriptions:
+            if key in self._subscribers:
                 raise SubscribedError(
                     "client is already subscribed to this address", topic_pattern=key[0], share=key[1]
                 )
-            self._subscriptions[key] = subscription
-        options = subscription.options
+            self._subscribers[key] = subscriber
+        options = subscriber.options
         with self._attaching:
-            subscription.listening = self._connection.subscribe(
-                subscription.pattern,
-                subscription.share,
+            subscriber.subscription = self._connection.subscribe(
+                subscriber.pattern,
+                subscriber.share,
                 qos=options.qos,
                 ttl=-(-options.ttl // 1000),
                 credit=options.credit,
                 lane=self._lane,
-                on_delivery=functools.partial(self._deliver, subscription),
-                on_subscribed=functools.partial(self._subscribed, subscription),
+                on_delivery=functools.partial(self._deliver, subscriber),
+                on_subscribed=functools.partial(self._subscribed, subscriber),
             )
 
     def unsubscribe(
         self, pattern: str, share: str | None, ttl: int | None, on_unsubscribed: Callable[..., object] | None
     ) -> None:
-        """Raises UnsubscribedError: there is none for this pattern and share."""
+        """End a subscription. Raises UnsubscribedError if there is none to this pattern and share."""
         with self._lock:
-            subscription = self._subscriptions.pop((pattern, share), None)
-        if subscription is None:
-            address = f"private:{pattern}" if share is None else f"share:{share}:{pattern}"
+            subscriber = self._subscribers.pop((pattern, share), None)
+        if subscriber is None:
+            address = subscription_address(pattern, share)
             if self._connection.url is not None:
                 address = f"{self._connection.url}/{address}"
             raise UnsubscribedError(
                 f"client is not subscribed to this address: {address}", topic_pattern=pattern, share=share
             )
-        subscription.active = False
+        subscriber.active = False
 
         def told(error: Exception | None) -> None:
             if on_unsubscribed is not None:
                 self._lane.submit(on_unsubscribed, self._client, error, pattern, share)
 
-        forget = ttl == 0 or subscription.options.ttl == 0
+        forget = ttl == 0 or subscriber.options.ttl == 0
         with self._attaching:
-            listening = subscription.listening
-        if listening is not None:
-            self._connection.unsubscribe(listening, forget=forget, on_unsubscribed=told)
+            subscription = subscriber.subscription
+        if subscription is not None:
+            self._connection.unsubscribe(subscription, forget=forget, on_unsubscribed=told)
 
-    def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
-        """Under the connection's lock: the server has answered."""
+    def _subscribed(self, subscriber: Subscriber, error: Exception | None) -> None:
+        """Handle the server's answer to a subscription. Runs under the connection's lock."""
         if error is not None:
-            subscription.active = False
-            key = (subscription.pattern, subscription.share)
+            subscriber.active = False
+            key = (subscriber.pattern, subscriber.share)
             with self._lock:
-                if self._subscriptions.get(key) is subscription:
-                    del self._subscriptions[key]
-        self._answer(subscription, error)
+                if self._subscribers.get(key) is subscriber:
+                    del self._subscribers[key]
+        self._answer(subscriber, error)
 
-    def _answer(self, subscription: Subscription, error: Exception | None) -> None:
-        function, subscription.on_subscribed = subscription.on_subscribed, None
+    def _answer(self, subscriber: Subscriber, error: Exception | None) -> None:
+        function, subscriber.on_subscribed = subscriber.on_subscribed, None
         if function is not None:
-            self._lane.submit(function, self._client, error, subscription.pattern, subscription.share)
+            self._lane.submit(function, self._client, error, subscriber.pattern, subscriber.share)
 
     # Messages
 
-    def _deliver(self, subscription: Subscription, delivery: Delivery) -> None:
-        """In the lane."""
-        if self._closed or not subscription.active:
+    def _deliver(self, subscriber: Subscriber, delivery: Delivery) -> None:
+        """Give a message to the application. Runs in the lane."""
+        if self._closed or not subscriber.active:
             delivery.release()
             return
         try:
             received = payload.unpack(delivery.message)
         except ValueError as error:
-            log.warning("a message for %s is no AMQP message and was rejected: %s", subscription.pattern, error)
+            log.warning("a message for %s is no AMQP message and was rejected: %s", subscriber.pattern, error)
             delivery.reject("amqp:decode-error", str(error))
             return
-        about = _about(subscription, received)
+        about = _about(subscriber, received)
         if received.topic is not None:
             about["message"]["topic"] = self._connection.topic_of(received.topic)
-        if subscription.by_hand:
+        if subscriber.by_hand:
             about["message"]["confirm_delivery"] = Confirmation(self, delivery)
             with self._lock:
                 self._unconfirmed.add(delivery)
         try:
-            if subscription.on_message is not None:
-                subscription.on_message(received.kind, received.data, about)
+            if subscriber.on_message is not None:
+                subscriber.on_message(received.kind, received.data, about)
         except SystemExit:
             raise
         except BaseException:
             self._return_later(delivery)
-            log.exception("on_message for %s failed", subscription.pattern)
+            log.exception("on_message for %s failed", subscriber.pattern)
         else:
-            if not subscription.by_hand:
+            if not subscriber.by_hand:
                 delivery.accept()
 
     def confirm(self, delivery: Delivery) -> None:
-        """See `Confirmation`."""
+        """Confirm a delivery: see `Confirmation`."""
         with self._lock:
             held = delivery in self._unconfirmed
             self._unconfirmed.discard(delivery)
@@ -254,7 +255,7 @@ class Inbox:
         self._connection.wake(at)
 
     def _return_due(self, now: float) -> float | None:
-        """Give back what waited long enough; returns when to look again."""
+        """Give back the messages whose delay is over. Returns when to check again."""
         due = []
         with self._lock:
             while self._returns and self._returns[0][0] <= now:
@@ -266,14 +267,14 @@ class Inbox:
         return then
 
 
-def _about(subscription: Subscription, received: payload.Received) -> dict[str, dict[str, Any]]:
-    """The `delivery` argument of `on_message`."""
-    message: dict[str, Any] = {"topic": subscription.pattern if received.topic is None else received.topic}
+def _about(subscriber: Subscriber, received: payload.Received) -> dict[str, dict[str, Any]]:
+    """Return the `delivery` argument of `on_message`."""
+    message: dict[str, Any] = {"topic": subscriber.pattern if received.topic is None else received.topic}
     if received.ttl is not None:
         message["ttl"] = received.ttl
-    destination: dict[str, Any] = {"topic_pattern": subscription.pattern}
-    if subscription.share is not None:
-        destination["share"] = subscription.share
+    destination: dict[str, Any] = {"topic_pattern": subscriber.pattern}
+    if subscriber.share is not None:
+        destination["share"] = subscriber.share
     about = {"message": message, "destination": destination}
     if received.malformed is not None:
         about["malformed"] = received.malformed

@@ -1,7 +1,7 @@
-"""What a client sent and what became of it.
+"""The messages that a client has sent, and their outcomes.
 
-The rule of this file: of each message exactly one outcome is told, and when the last of a backlog has its outcome, the
-application is told that too.
+The rule of this file: the application learns exactly one outcome of each message. When the last message of a backlog
+has its outcome, the application learns that too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mqlight.amqp.types import Condition, Outcome
 from mqlight.arguments import QOS_AT_MOST_ONCE, SendOptions
 from mqlight.connection import Connection
 from mqlight.errors import MQLightError, NotPermittedError, SecurityError, StoppedError
-from mqlight.wire.threads import Lane
+from mqlight.net.crew import Lane
 
 __all__ = ["Outbox"]
 
@@ -31,7 +31,7 @@ class Outbox:
     """The sending half of `client`, whose functions run in `lane`.
 
     Args:
-        on_drain: called `(client)` when everything has its outcome, after `send` returned False.
+        on_drain: called `(client)` when every message has its outcome, after `send` has returned False.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Outbox:
         outcome: Outcome,
         condition: Condition | None,
     ) -> None:
-        """Under the connection's lock."""
+        """Report an outcome to the application. Runs under the connection's lock."""
         if on_sent is not None:
             error = _error_of(outcome, condition)
-            self._lane.submit(on_sent, self._client, error, topic, data, options._asdict())
+            self._lane.submit(on_sent, self._client, error, topic, data, {"qos": options.qos, "ttl": options.ttl})
         with self._lock:
             self._outstanding -= 1
             self._tell_if_drained()
@@ -90,7 +90,7 @@ class Outbox:
 
 
 def _error_of(outcome: Outcome, condition: Condition | None) -> MQLightError | None:
-    """What the server's outcome means to the sender (MQ Light: the description of a rejection is the error's text)."""
+    """Return the error for the server's outcome. In MQ Light a rejection's description is the text of the error."""
     if outcome is Outcome.ACCEPTED:
         return None
     if condition is None:

@@ -1,4 +1,4 @@
-"""What an application sends and receives, as AMQP messages: text, bytes, and everything else as JSON.
+"""The application's data as AMQP messages: text, bytes, and any other value as JSON.
 
 The mapping is MQ Light's: text is an amqp-value string of type `text/plain`, bytes an amqp-value binary of type
 `application/octet-stream`, and any other value a string with JSON text of type `application/json`.
@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mqlight.amqp.fast_messages import JSON, TEXT, text_message
+from mqlight.amqp.message import Message, decode, encode, topic_of
+from mqlight.amqp.text import media_type
 from mqlight.errors import InvalidArgumentError
-from mqlight.jsontext import encode_json
-from mqlight.wire.message import Message, decode, encode, topic_of
-from mqlight.wire.text import media_type
+from mqlight.json_text import encode_json
 
 __all__ = ["MALFORMED", "MESSAGE", "Received", "pack", "unpack"]
 
@@ -25,10 +26,10 @@ _MQMD = _MALFORMED + "MQMD."
 
 
 class Received(NamedTuple):
-    """A message as the application sees it.
+    """A message in the form that the application gets.
 
-    `kind` is MESSAGE or MALFORMED; `ttl` is what is left of its time to live in milliseconds, or None. `malformed` is
-    None or says why the server or this client could not turn the message into what its sender meant.
+    `kind` is MESSAGE or MALFORMED. `ttl` is the remaining time to live in milliseconds, or None. `malformed` is None or
+    the reason why the server or this client could not convert the message.
     """
 
     kind: str
@@ -42,30 +43,29 @@ _JSON_TYPE = "application/json"
 
 
 def pack(topic: str, data: object, ttl: int | None) -> bytes:
-    """The encoded message that carries `data` to `topic`; `ttl` is in milliseconds.
+    """Return the encoded message that carries `data` to `topic`. `ttl` is in milliseconds.
 
     Raises:
-        TypeError: JSON has no place for a value of this type.
-        InvalidArgumentError: text that UTF-8 cannot carry.
+        TypeError: JSON cannot represent a value of this type.
+        InvalidArgumentError: the data cannot be sent, for example text that UTF-8 cannot carry.
     """
-    body: str | bytes
-    if isinstance(data, str):
-        body, content_type = str.__str__(data), "text/plain"
-    elif isinstance(data, (bytes, bytearray, memoryview)):
-        body, content_type = bytes(memoryview(data)), "application/octet-stream"
-    else:
-        body, content_type = _json(data), "application/json"
-    # A topic that looks like a URL would lose its first part where the service is taken off.
+    # In a topic that looks like a URL, the part before the path would be removed as the service's address.
     to = topic if topic_of(topic) == topic else f"amqp:///{topic}"
     try:
-        return encode(Message(body=body, to=to, content_type=content_type, ttl=ttl))
-    except ValueError as error:
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            body = bytes(memoryview(data))
+            return encode(Message(body=body, to=to, content_type="application/octet-stream", ttl=ttl))
+        text, content_type = (str.__str__(data).encode(), TEXT) if isinstance(data, str) else (_json(data), JSON)
+        return text_message(text, to, None, None, None, -1 if ttl is None else ttl, content_type)
+    except InvalidArgumentError:
+        raise
+    except (ValueError, OverflowError) as error:
         raise InvalidArgumentError(f"Cannot send this data: {error}", argument="data", value=data) from error
 
 
-def _json(data: object) -> str:
+def _json(data: object) -> bytes:
     try:
-        return encode_json(data).decode()
+        return encode_json(data)
     except (TypeError, RecursionError, BufferError) as error:
         raise TypeError(
             f"Cannot send a {type(data).__name__} as JSON: {error}; send text, bytes, or a value that JSON can carry"
@@ -75,12 +75,12 @@ def _json(data: object) -> str:
 
 
 def unpack(encoded: bytes) -> Received:
-    """What an encoded message carries.
+    """Return the contents of an encoded message.
 
-    Text comes out as str, JSON as what it says, bytes as bytearray, other AMQP values as they are; no body as "".
+    Text becomes str, JSON its value, bytes bytearray. Other AMQP values stay as they are. A missing body becomes "".
 
     Raises:
-        ValueError: it is no AMQP message.
+        ValueError: the bytes are not an AMQP message.
     """
     message = decode(encoded)
     topic = None if message.to is None else topic_of(message.to)
@@ -102,7 +102,7 @@ def unpack(encoded: bytes) -> Received:
 
 
 def _reported(annotations: dict[Any, Any] | None) -> dict[str, Any] | None:
-    """What a server says about a message that it could not convert (annotations `x-opt-message-malformed-*`)."""
+    """Return a server's report of a message that it could not convert (annotations `x-opt-message-malformed-*`)."""
     if not annotations or _MALFORMED + "condition" not in annotations:
         return None
     report: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Who connects, and whom it trusts: user and TLS.
+"""The security of a client: its user and TLS.
 
-Whatever can be wrong is said when the value is made, except what only reading the PEM files can tell.
-Passwords and passphrases are in no text that this class produces.
+An invalid value is reported when the object is made, except for faults that only reading the PEM files can find.
+No text that this class produces contains a password or a passphrase.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from mqlight.amqp.text import control_in, nearest, printable
 from mqlight.errors import InvalidArgumentError, NetworkError, SecurityError
-from mqlight.wire.text import control_in, nearest, printable
 
 __all__ = ["Security", "tls_error"]
 
-# OpenSSL's numbers for what can be wrong with a certificate (openssl-verification-options(1)).
+# OpenSSL's numbers for the faults of a certificate (openssl-verification-options(1)).
 _CHECKS = {
     9: "is not valid yet (is this machine's clock right?)",
     10: "has expired",
@@ -28,7 +28,7 @@ _CHECKS = {
     62: "is for another host name",
     64: "is for another IP address",
 }
-# What the server says in an alert, by the end of OpenSSL's name for it.
+# The meaning of the server's alerts, by the end of OpenSSL's name for each.
 _ALERTS = {
     "CERTIFICATE_REQUIRED": "the server wants a client certificate; give ssl_client_certificate and ssl_client_key",
     "HANDSHAKE_FAILURE": "the server refused the handshake; does it want a client certificate?",
@@ -43,7 +43,7 @@ _ALERTS = {
 
 
 def tls_error(url: str, error: ssl.SSLError) -> SecurityError | NetworkError:
-    """What a failure of TLS means: the check that failed, or bytes that were broken on their way."""
+    """Return the error for a failure of TLS: the check that failed, or data that was corrupted on its way."""
     if isinstance(error, ssl.SSLCertVerificationError):
         check = _CHECKS.get(error.verify_code, "was refused")
         return SecurityError(f"{url}: the server's certificate {check} ({error.verify_message.rstrip('.')})", url=url)
@@ -56,10 +56,10 @@ def tls_error(url: str, error: ssl.SSLError) -> SecurityError | NetworkError:
 
 @dataclass(frozen=True)
 class Security:
-    """User and TLS, by the names that the MQ Light API gives them in `security_options`.
+    """User and TLS, with the names of `security_options` in the MQ Light API.
 
-    Certificates and keys are names of PEM files. Without `ssl_trust_certificate` the certificate authorities of the
-    system are trusted, with it only those in the file.
+    Certificates and keys are names of PEM files. Without `ssl_trust_certificate`, the certificate authorities of the
+    system are trusted; with it, only those in the file.
     """
 
     user: str | None = None
@@ -78,10 +78,10 @@ class Security:
         for name in ("user", "password"):
             control = control_in(getattr(self, name) or "")
             if control is not None:
-                control = control.partition(" ")[0]  # its place would tell something of the password
+                control = control.partition(" ")[0]  # its position would tell something about the password
                 raise InvalidArgumentError(f"{name} has the control character {control}; take it out", argument=name)
             if any("\ud800" <= character <= "\udfff" for character in getattr(self, name) or ""):
-                # From an environment that is not UTF-8. The error of a later encoding would show the character.
+                # From an environment that is not UTF-8. A later error about the encoding would show the character.
                 raise InvalidArgumentError(f"{name} holds half of a surrogate pair; give it as UTF-8", argument=name)
         if (self.user is None) != (self.password is None):
             raise InvalidArgumentError("Both user and password properties must be specified together", argument="user")
@@ -112,11 +112,11 @@ class Security:
 
     @classmethod
     def of(cls, options: Mapping[str, object] | Security | None) -> Security:
-        """What a `security_options` dict says.
+        """Return the security that a `security_options` dict describes.
 
         Raises:
-            TypeError: not a dict.
-            InvalidArgumentError: a name that does not exist, or a value that breaks a rule.
+            TypeError: the options are not a dict.
+            InvalidArgumentError: there is no option of a given name, or a value is invalid.
         """
         if isinstance(options, Security):
             return options
@@ -135,10 +135,12 @@ class Security:
         return cls(**options)  # type: ignore[arg-type]  # __post_init__ checks every value
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or later that checks the server's certificate and, unless `ssl_verify_name` is false, its name.
+        """Return a context for TLS 1.2 or later that checks the server's certificate.
+
+        It also checks the server's name, unless `ssl_verify_name` is false.
 
         Raises:
-            SecurityError: a file does not hold what its name promises, or the passphrase is wrong.
+            SecurityError: a file does not have the contents that its name promises, or the passphrase is wrong.
         """
         try:
             context = ssl.create_default_context(cafile=self.ssl_trust_certificate)
@@ -149,7 +151,7 @@ class Security:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = bool(self.ssl_verify_name)
         if self.ssl_client_certificate is not None:
-            # Without a passphrase OpenSSL would ask for one on the terminal.
+            # Without a passphrase OpenSSL would ask for it on the terminal.
             passphrase = self.ssl_client_key_passphrase or ""
             try:
                 context.load_cert_chain(self.ssl_client_certificate, self.ssl_client_key, lambda: passphrase)

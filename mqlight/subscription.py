@@ -1,12 +1,13 @@
-"""What a client listens to, and how much of it it has in hand."""
+"""A subscription of a client, and its credit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.link import Link
+from mqlight.amqp.topics import subscription_address
 from mqlight.amqp.types import Handle
-from mqlight.wire.attempts import Marks
 
 __all__ = ["Subscription"]
 
@@ -15,7 +16,7 @@ MOST_CREDIT = 2**31 - 1
 
 
 class Subscription:
-    """What a client listens to. ``credit`` is how many messages it holds at the most; ``ttl`` is in seconds."""
+    """A subscription. ``credit`` is the most messages that the client holds; ``ttl`` is in seconds."""
 
     __slots__ = (
         "_on_ended",
@@ -55,7 +56,7 @@ class Subscription:
     ) -> None:
         self.marks = marks
         self.marks_granted = Marks.NONE
-        """Those of its marks that the server heeds on this connection."""
+        """The marks that the server supports on this connection."""
         self.max_deliveries = max_deliveries
         self.dead_letters = dead_letters
         self.pattern = pattern
@@ -64,16 +65,16 @@ class Subscription:
         self.ttl = ttl
         self.credit = min(credit, MOST_CREDIT)
         self.granted = 0
-        """What the server may still send."""
+        """The number of messages that the server may still send."""
         self.held = 0
-        """What it sent that is not settled yet."""
+        """The number of messages that arrived and are not settled."""
         self.paused = False
         self.confirmed = False
-        """The server has answered at least once that we are subscribed."""
+        """Whether the server has confirmed the subscription at least once."""
         self.lapsed = False
-        """The server ended it after that, and has not confirmed it again."""
+        """Whether the server ended the subscription after that, and has not confirmed it again."""
         self.forget = False
-        """Its destination's time to live is to be ended."""
+        """Whether the destination's time to live must be ended."""
         self.link: Link | None = None
         self.on_subscribed = on_subscribed
         self.on_message = on_message
@@ -81,11 +82,11 @@ class Subscription:
 
     @property
     def address(self) -> str:
-        return f"private:{self.pattern}" if self.share is None else f"share:{self.share}:{self.pattern}"
+        return subscription_address(self.pattern, self.share)
 
     @property
     def ready(self) -> bool:
-        """Whether the server has answered the attach of this connection, and may send a message or has us at one."""
+        """Whether the server has answered the attach of this connection, and the client holds messages or credit."""
         link = self.link
         attached = link is not None and not link.closed and link.source.address is not None
         return attached and self.granted + self.held > 0
@@ -94,7 +95,7 @@ class Subscription:
         return f"<Subscription {self.address}>"
 
     def top_up(self) -> None:
-        """Give the server credit again, in lots, so that it is one flow frame for many messages."""
+        """Give the server new credit, in lots, so that one flow frame serves many messages."""
         link = self.link
         if link is None or self.paused:
             return
@@ -104,7 +105,7 @@ class Subscription:
             link.flow(wanted)
 
     def pause(self) -> None:
-        """Take the credit back: the server uses it up for what it has, or gives it up."""
+        """Take the credit back: the server uses it for the messages it has, or gives it up."""
         self.paused = True
         if self.link is not None:
             self.link.stop_flow()

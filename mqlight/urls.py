@@ -1,7 +1,7 @@
-"""URLs of messaging services: how they are split, what is wrong with one, and how one is shown.
+"""URLs of messaging services: splitting, checking, and showing them.
 
 The rule of this file: no text shows any part of a password, whatever the URL looks like. So a text about a URL takes it
-from `shown`, and says of a user or password no more than the one character that has to be written as a percent code.
+from `shown`. Of a user or password it shows at most the one character that must be written as a percent code.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
+from mqlight.amqp.text import control_in, nearest, printable
 from mqlight.errors import InvalidArgumentError
-from mqlight.wire.text import control_in, nearest, printable
 
 __all__ = ["OPTIONS", "PORTS", "options_of", "shown", "split", "split_list", "without_passwords"]
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 OPTIONS = ("dialect", "heartbeat", "queues", "vhost")
-"""What the query of an amqp URL may say."""
+"""The options that the query of an amqp URL may have."""
 HEARTBEATS = (1.0, 3600.0)
-"""Seconds: the least and the most that `?heartbeat=` may say."""
+"""Seconds: the least and the most of `?heartbeat=`."""
 
 _PREFIX = re.compile(r"((?:[a-z][a-z0-9+.-]*:)?//|(?:amqps?|https?):)(.*)", re.IGNORECASE | re.DOTALL)
 _NEXT = re.compile(r",\s*(?=[a-z][a-z0-9+.-]*://|$)", re.IGNORECASE)
@@ -33,24 +33,24 @@ def split_list(text: str) -> list[str]:
 
 
 def shown(url: object) -> str:
-    """Return a URL, valid or not, without its user and password, fit for an error or a log."""
+    """Return a URL, valid or not, without its user and password, safe for an error or a log."""
     found = _PREFIX.fullmatch(str(url))
     prefix, rest = found.groups() if found else ("", str(url))
     rest = rest.rpartition("@")[2]
     parts = _AUTHORITY.fullmatch(rest)
     if parts is None or int(parts[2] or 0) > 65535:
-        host = rest.partition(":")[0]  # after the colon there may be a password whose "@host" was forgotten
+        host = rest.partition(":")[0]  # the text after the colon may be a password whose "@host" was forgotten
         rest = f"{host}:***" if ":" in rest else "***"
     elif parts[3]:
         tail = re.sub(r"=[^&#]*", "=***", parts[3])
         if parts[2] is not None and not prefix.lower().startswith("http"):
-            tail = tail[0] + "..."  # else a password such as 12/34 would show
+            tail = tail[0] + "..."  # otherwise a password such as 12/34 would show
         rest = rest[: len(rest) - len(parts[3])] + tail
     return printable(prefix + rest)
 
 
 def without_passwords(text: str) -> str:
-    """Return a text of somebody else's with the users and passwords taken out of the URLs in it."""
+    """Return a text from outside without the users and passwords of the URLs in it."""
     return _EMBEDDED.sub(r"\1", text)
 
 
@@ -58,7 +58,7 @@ def split(url: object) -> tuple[SplitResult, str | None, str | None]:
     """Return the parts of a URL that has a host, and its user and password, percent decoded.
 
     Raises:
-        InvalidArgumentError: it is no such URL. The sentence says why.
+        InvalidArgumentError: the text is no such URL. The error tells why.
     """
     if not isinstance(url, str):
         raise InvalidArgumentError("Service is an unsupported type", argument="service")
@@ -79,7 +79,7 @@ def options_of(url: str, query: str) -> dict[str, str]:
     """Return the options that the query of an amqp URL holds.
 
     Raises:
-        InvalidArgumentError: an option that does not exist, or that cannot have its value.
+        InvalidArgumentError: there is no such option, or its value is invalid.
     """
     options = {}
     for pair in query.split("&") if query else ():
@@ -103,12 +103,12 @@ def options_of(url: str, query: str) -> dict[str, str]:
 
 
 def invalid(url: object, why: str) -> InvalidArgumentError:
-    """Return the error for a URL that is none."""
+    """Return the error for an invalid URL."""
     return InvalidArgumentError(f"Service {shown(url)} is not a valid URL: {why}", argument="service", value=shown(url))
 
 
 def _wrong(url: str) -> str | None:
-    """Why a text is not a URL with a host."""
+    """Return why a text is not a URL with a host, or None if it is one."""
     if url != url.strip():
         return "it begins or ends with white space; take that out"
     found = _PREFIX.fullmatch(url)

@@ -1,10 +1,10 @@
-"""`make run`: everything in the Procfile, together, until Ctrl-C.
+"""`make run`: run everything in the Procfile until Ctrl-C.
 
-The environment says how: `AMQP_PORT` and `PORT` are where the server and the front end listen, `WORKERS` is the number
-of back ends, and `AMQP_DATA` the folder for what the server keeps (.data/AMQP_PORT otherwise). Back ends and front end
-are told of the server by `MACAQUE_BROKER`.
+Environment variables set the ports of the server (`AMQP_PORT`) and of the front end (`PORT`), the number of back ends
+(`WORKERS`), and the folder in which the server keeps its data (`AMQP_DATA`, .data/AMQP_PORT by default). Back ends and
+front end get the server's URL in `MACAQUE_BROKER`.
 
-A back end may stop or be killed, and the rest goes on. When anything else ends, or a back end fails, everything ends.
+If a back end stops or is killed, the others go on. If the server or the front end ends, or a back end fails, all end.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from honcho.environ import expand_processes, parse_procfile
 from honcho.manager import SIGNALS, Manager
 from honcho.printer import Message, Printer
 
-from mqlight.wire.environment import is_service_link
+from mqlight.environment import is_service_link
 
 ROOT = Path(__file__).resolve().parent.parent
 KILL_AFTER = 4
-"""Seconds that the processes get to stop; whole ones, for signal.alarm."""
+"""Seconds that the processes have to stop; a whole number, for signal.alarm."""
 SERVER_LAST = 2.0
-"""Seconds that the others get to stop before the server is told to."""
+"""Seconds that the other processes have to stop before the server is stopped."""
 START_WITHIN = 30.0
 MAX_WORKERS = 64
 SERVER = "server.1"
 STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?[+-]\d{4})?\]? ")
-"""The time with which a line of a program begins."""
+"""The time at the beginning of a program's line."""
 
 
 class Mistake(Exception):
-    """What was asked for cannot be run; the sentence names the variable to change."""
+    """The application cannot run with these settings. The text names the variable to change."""
 
 
 def number(environ: Mapping[str, str], name: str, default: int, most: int, least: int = 1) -> int:
-    """Return the variable `name` as an int from `least` to `most`; raise Mistake for anything else."""
+    """Return the variable `name` as an int from `least` to `most`. Raises Mistake for any other value."""
     text = environ.get(name, "")
     if not text or is_service_link(name, text):
         text = str(default)
@@ -58,7 +58,7 @@ def number(environ: Mapping[str, str], name: str, default: int, most: int, least
 
 
 def check_free(name: str, port: int) -> None:
-    """Raise Mistake if something listens on `port`, which the variable `name` set."""
+    """Raise Mistake if a process listens on `port`, which the variable `name` has set."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -71,7 +71,7 @@ def check_free(name: str, port: int) -> None:
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    """Wait until a condition is true, for START_WITHIN seconds at most; return whether it is."""
+    """Wait at most START_WITHIN seconds until a condition is true. Return whether it is."""
     deadline = monotonic() + START_WITHIN
     while not (met := condition()) and monotonic() < deadline:
         sleep(0.05)
@@ -95,7 +95,7 @@ def answers(url: str) -> bool:
 
 
 class Lines(Printer):
-    """Prints each line with one time: the program's own is left out."""
+    """Prints each line with one time: the time that the program itself printed is left out."""
 
     def write(self, message: Message) -> None:
         data = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
@@ -104,9 +104,9 @@ class Lines(Printer):
 
 
 class Processes(Manager):
-    """Honcho's manager, for which back ends may come and go, and which ends all that it started.
+    """Honcho's manager, with two differences: back ends may end, and all processes are stopped at the end.
 
-    The others start when the server listens, and are told to stop before it, so none of them loses its connection.
+    The other processes start when the server listens, and stop before it. Therefore none of them loses its connection.
     """
 
     def __init__(self, amqp_port: int, page: str) -> None:
@@ -152,7 +152,7 @@ class Processes(Manager):
                 (self._procmgr.kill if force else self._procmgr.terminate)(process["pid"])
 
     def _all_stopped(self) -> bool:
-        """Called about ten times a second while it runs."""
+        """Return whether all processes have stopped, and stop the server last. Honcho calls it ten times a second."""
         if self._terminating and not self._server_told:
             others = [process for name, process in self._processes.items() if name != SERVER]
             if monotonic() > self._last_by or all("returncode" in process for process in others):
@@ -161,20 +161,20 @@ class Processes(Manager):
         return bool(super()._all_stopped())
 
     def end(self) -> None:
-        """Kill what still runs, with the processes that it started, and print nothing: the terminal may be gone."""
+        """Kill the running processes, with their children, and print nothing: the terminal may be gone."""
         for process in self._processes.values():
             if "pid" in process and "returncode" not in process:
                 self._procmgr.kill(process["pid"])
 
 
 def main() -> int:
-    """Run until told to stop; return the exit code, 2 when what was asked for cannot be run."""
+    """Run until a signal to stop. Return the exit code: 2 if the settings are wrong."""
     try:
         amqp_port = number(os.environ, "AMQP_PORT", 5672, 65535)
         port = number(os.environ, "PORT", 8000, 65535)
         workers = number(os.environ, "WORKERS", 1, MAX_WORKERS, least=0)
         if port == amqp_port:
-            raise Mistake(f"AMQP_PORT and PORT are both {port}: the server and the front end need a port each")
+            raise Mistake(f"AMQP_PORT and PORT are both {port}: the server and the front end need different ports")
         check_free("AMQP_PORT", amqp_port)
         check_free("PORT", port)
     except Mistake as mistake:
@@ -186,7 +186,7 @@ def main() -> int:
         **os.environ,
         "AMQP_PORT": str(amqp_port),
         "PORT": str(port),
-        "HOST": os.environ.get("HOST") or "127.0.0.1",  # the Procfile's own is for platforms, and for everybody
+        "HOST": os.environ.get("HOST") or "127.0.0.1",  # the HOST of the Procfile is for platforms: all interfaces
         "MACAQUE_BROKER": f"amqp://127.0.0.1:{amqp_port}",
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
@@ -197,7 +197,7 @@ def main() -> int:
         manager.add_process(process.name, process.cmd, env={**environ, **process.env})
 
     def hang_up(signum: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)  # a closed terminal window is no reason to leave processes behind
+        os.kill(os.getpid(), signal.SIGTERM)  # stop all processes when the terminal window is closed
 
     signal.signal(signal.SIGHUP, hang_up)
     try:

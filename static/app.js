@@ -37,7 +37,7 @@ function status() {
   if (connection === "offline") return { text: "The front end does not answer. The page keeps trying." };
   if (connection === "disconnected") return { text: "The front end is connecting to the messaging server again." };
   if (slowDown) return { text: slowDown };
-  if (words.failed && words.failed === words.back && !words.out && !words.answers) {
+  if (words.areUnserved) {
     return { text: "No worker took the words: none has answered yet. Start one, and submit again:", command: true };
   }
   if (!words.out || silence < SILENCE) return {};
@@ -123,8 +123,9 @@ const arrived = []; // words that the screen reader has not been told of
 
 function receive(replies) {
   words.receive(replies, performance.now());
-  const errors = replies.filter(({ error }) => error);
-  if (errors.length) view.showNotice("words", errors.at(-1).error);
+  const failed = replies.findLast(({ error }) => error);
+  if (failed && !words.areUnserved) view.showNotice("words", failed.error);
+  else if (words.areUnserved) view.closeNotice("words"); // the line beside the button says it, with the command
   arrived.push(...replies.map(({ word, error }) => (error ? `${word} failed` : word)));
   after = replies.at(-1)?.id ?? after;
   if (replies.length) checkSilence();

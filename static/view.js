@@ -84,10 +84,15 @@ export function showStatus({ text = "", command = false }) {
   byId("status-command").hidden = !command;
 }
 
+// A command breaks between its words only, if these are not longer than a line.
+function setCommand(node, command) {
+  node.replaceChildren(...command.split(" ").flatMap((part, i) => [i ? " " : "", element("span", "", part)]));
+}
+
 export function showWorkerCommand({ command, note }) {
-  for (const node of document.querySelectorAll("[data-command=worker]")) node.textContent = command;
+  for (const node of document.querySelectorAll("[data-command=worker]")) setCommand(node, command);
   byId("slow-motion").hidden = !command.endsWith("-m backend");
-  byId("slow-command").textContent = `${command} --delay 0.5`;
+  setCommand(byId("slow-command"), `${command} --delay 0.5`);
   byId("command-note").hidden = !note;
   byId("command-note").textContent = note ?? "";
 }

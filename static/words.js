@@ -4,6 +4,7 @@
 const MAX_SHOWN = 1_000;
 const HUES = 8;
 const QUIET_AFTER = 2_000;
+const NO_WORKER = ["NoResponders", "Timeout"];
 
 const KINDS = [
   { prefix: "Python:", kind: "python", label: "Python" },
@@ -44,7 +45,7 @@ class Worker {
   get average() {
     if (!this.timed) return { both: this.total / this.words };
     const working = this.working / this.timed;
-    return { working, waiting: this.timedTotal / this.timed - working };
+    return { working, waiting: Math.max(0, this.timedTotal / this.timed - working) };
   }
 
   // Whether others answer and this one does not: `since` the last sentence was sent, until the last answer of all.
@@ -58,6 +59,7 @@ export class Words {
   sent = 0; // words since none was out: sent, back (failed ones too), failed, and never to come back
   back = 0;
   failed = 0;
+  unserved = 0; // failed for want of a worker
   missing = 0;
   lastSent = 0; // when a sentence was sent
   lastSign = 0; // when a sentence was sent, or a reply came
@@ -71,6 +73,11 @@ export class Words {
 
   get out() {
     return Math.max(0, this.sent - this.back);
+  }
+
+  // Whether no worker took any of them.
+  get areUnserved() {
+    return this.unserved > 0 && this.unserved === this.back && !this.out && !this.answers;
   }
 
   // Note the words of a sentence before it is sent, because their replies may be here before the answer to that.
@@ -95,7 +102,7 @@ export class Words {
   }
 
   restart() {
-    Object.assign(this, { sent: 0, back: 0, failed: 0, missing: 0 });
+    Object.assign(this, { sent: 0, back: 0, failed: 0, unserved: 0, missing: 0 });
   }
 
   receive(replies, now) {
@@ -108,6 +115,7 @@ export class Words {
         if (!this.sent || !this.out) this.restart(); // sent by another tab, or before this page was loaded
         this.back += 1;
         this.failed += reply.error ? 1 : 0;
+        this.unserved += NO_WORKER.includes(reply.code) ? 1 : 0;
       }
       this.shown.push({ reply, worker, place: this.#placeOf(reply, worker) });
     }
@@ -126,7 +134,7 @@ export class Words {
   }
 
   clear() {
-    Object.assign(this, { shown: [], dropped: 0, workers: new Map(), answers: 0, failed: 0 });
+    Object.assign(this, { shown: [], dropped: 0, workers: new Map(), answers: 0, failed: 0, unserved: 0 });
     if (!this.out) this.restart();
   }
 

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,7 +19,7 @@ from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
 # The tests start some hundred Pythons: without byte code each of them compiles all of our modules first.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-TEST_TIMEOUT = 120
+TEST_TIMEOUT = 300
 """Seconds after which a test is ended from outside, whatever it waits for."""
 
 
@@ -95,3 +97,35 @@ def bounded() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Escape lone surrogates in what a test printed or logged: a report has to pass between two processes."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured: seconds, noted by `record_property`."""
+    figures: dict[str, list[float]] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, seconds in report.user_properties:
+            figures.setdefault(name, []).append(seconds)
+    for name, all_of in figures.items():
+        terminalreporter.write_line(
+            f"{name}: {len(all_of)} times, median {median(all_of):.2f} s, longest {max(all_of):.2f} s"
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divide the tests by files; those of tests/brokers stay together, as some of them kill the brokers of all."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "brokers" if nodeid.startswith("tests/brokers/") else super()._split_scope(nodeid)
+
+    return Scheduler(config, log)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processes import ROOT
 
-INSTALL_TIMEOUT = 100
+INSTALL_TIMEOUT = 250
 """Seconds: pip may have to compile, on a machine that does other things as well."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from macaque.envelope import Request
@@ -35,7 +36,7 @@ class Delivery:
 
 
 class World:
-    """The connection, lane and holding of `Replies`: `tell` says what became of what was sent."""
+    """The transport, desk and retry queue of `Replies`: `tell` gives the outcome of the message that was sent last."""
 
     def __init__(self, deadline: float | None = 1e12) -> None:
         self.full = False
@@ -46,6 +47,9 @@ class World:
         self.job.request = Request("u-1", None, "response/me")
         self.job.deadline = deadline
         self.replies = Replies(self, self, self, self.step)  # type: ignore[arg-type]
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def publish(self, topic: str, message: bytes, *, mandatory: bool, on_outcome: Any) -> None:
         assert topic in ("response/me", "macaque/dead/work") and mandatory

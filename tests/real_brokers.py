@@ -17,7 +17,7 @@ import pytest
 from processes import ROOT, Server, start_server
 
 NAMES = ("embedded", "ibm-mq", "rabbitmq", "artemis")
-SCRIPT_TIMEOUT = 100
+SCRIPT_TIMEOUT = 200
 
 
 def script(name: str, *args: str) -> str:

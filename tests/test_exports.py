@@ -11,8 +11,8 @@ import pytest
 
 PUBLIC = {
     "macaque": {
-        "Client", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteError", "Server", "Timeout", "__version__",
-        "abort",
+        "Call", "Client", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteError", "Server", "Timeout",
+        "__version__", "abort",
     },
     "mqlight": {
         "Client", "Connection", "DRAIN", "ERROR", "InternalError", "InvalidArgumentError", "MALFORMED", "MESSAGE",

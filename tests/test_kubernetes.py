@@ -17,9 +17,9 @@ import macaque.server
 from backend import __main__ as backend
 from frontend.settings import Settings, address
 from mqlight.amqp.types import Peer
-from mqlight.wire.addressing import dialect_of
-from mqlight.wire.dialect import Wanted
-from mqlight.wire.keys import unquote
+from mqlight.dialects import dialect_of
+from mqlight.dialects.base import Wanted
+from mqlight.dialects.keys import unquote
 from processes import ROOT, Server, Spawn
 
 FOLDER = ROOT / "examples/kubernetes"

@@ -68,7 +68,7 @@ def test_the_procfile_has_the_server_too_on_the_port_of_the_makefile_with_data_f
     default = re.search(r"^AMQP_PORT \?= (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert default
     port = f"${{AMQP_PORT:-{default[1]}}}"
-    server = f'exec python -m mqlight.server --port "{port}" --data "${{AMQP_DATA:-.data/{port}}}"'
+    server = f'exec python -m mqlight.server --console-admin --port "{port}" --data "${{AMQP_DATA:-.data/{port}}}"'
     assert PROCFILE["server"] == server
 
 

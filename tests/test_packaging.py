@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -103,7 +104,12 @@ def test_the_wheel_works_in_an_environment_and_a_folder_of_its_own(
     assert re.fullmatch(r".*pip install 'macaque-amqp\[server\]'.*\n", without.log()), without.log()
 
     install(python, f"{wheel}[server]", cwd=tmp_path)
-    broker = start(python, "-m", "mqlight.server", "--port", "0").expect(r"(amqp://\S+:\d+)$")[1]
+    server = start(python, "-m", "mqlight.server", "--port", "0", "--console-port", "0")
+    broker = server.expect(r"(amqp://\S+:\d+)$")[1]
+    console = server.expect(r"console at (http://\S+)$")[1]
+    for name in ("", "app.js", "design.css"):
+        with urllib.request.urlopen(console + name, timeout=10) as response:
+            assert response.status == 200 and response.read()
     (tmp_path / "service.py").write_text(SERVICE, encoding="utf-8")
     start(python, "service.py", MACAQUE_BROKER=broker).expect("serv(es|ing) ")
     call = [python.parent / "macaque", "call", "--broker", broker, "greet", '"fish"']

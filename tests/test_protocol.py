@@ -25,8 +25,8 @@ from macaque.envelope import (
     encode_request,
 )
 from mqlight.amqp import codec
+from mqlight.amqp.message import decode
 from mqlight.amqp.values import Described, Uint, Ulong
-from mqlight.wire.message import decode
 from processes import ROOT, Server
 
 SCHEMA = json.loads((ROOT / "docs/envelope.schema.json").read_text())

@@ -26,7 +26,7 @@ import pytest
 import yaml
 
 import macaque
-from mqlight.service import Service, from_environment
+from mqlight.addresses import Addresses, from_environment
 from processes import ROOT, Server, Spawn, wait_until
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -148,7 +148,7 @@ class Reader:
                 assert option == "-p" and all(app["services"] == [name] for app in apps)
                 bound = {"user-provided": [{"name": name, "credentials": json.loads(credentials)}]}
                 found = from_environment({"VCAP_SERVICES": json.dumps(bound)})
-                assert found and [each.scheme for each in Service.of(*found).urls()] == ["amqps"]
+                assert found and [each.scheme for each in Addresses.of(*found).urls()] == ["amqps"]
                 assert set(found[1]) == {"user", "password"}
             elif verb == "scale":
                 assert rest[0] in {app["name"] for app in apps}

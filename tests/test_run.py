@@ -149,7 +149,7 @@ def test_an_old_python_is_one_clear_line(spawn: Spawn, tmp_path: os.PathLike[str
     os.chmod(old, 0o755)
     install = spawn(command=["sh", str(ROOT / "scripts" / "install"), "run"], env={"PYTHON": old})
     assert install.wait(10) == 2
-    assert re.fullmatch(r"make: .* is Python 3\.9\.1, and 3\.10 or newer is needed: .*\n", install.log())
+    assert re.fullmatch(r"make: .* is Python 3\.9\.1, but 3\.10 or newer is needed: .*\n", install.log())
 
 
 def test_a_missing_python_is_one_clear_line(spawn: Spawn) -> None:

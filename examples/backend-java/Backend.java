@@ -17,14 +17,14 @@ import org.apache.qpid.jms.JmsConnection;
 import org.apache.qpid.jms.JmsConnectionFactory;
 
 /**
- * A worker of the fishalive page: turns words into upper case, as `python -m backend` does, by JMS over AMQP 1.0.
+ * A worker of the fishalive page. Like `python -m backend`, it turns words into upper case, by JMS over AMQP 1.0.
  *
  *     mvn -q compile exec:java      or      mvn -q package && java -jar target/backend.jar
  *
- * The server is MACAQUE_BROKER or amqp://127.0.0.1:5672. What a request and a reply look like is in docs/protocol.md.
+ * It connects to MACAQUE_BROKER, or to amqp://127.0.0.1:5672. docs/protocol.md describes requests and replies.
  */
 public final class Backend {
-    /** To JMS the destination that the workers share is a queue like any other: its name is the AMQP address. */
+    /** For JMS, the destination that the workers share is a queue. Its name is the AMQP address. */
     private static final String SHARE = "share:java-back-end:mqlight/sample/wordsuppercase";
     private static final String ID = "java_" + UUID.randomUUID().toString().substring(0, 8);
     private static final Gson GSON = new Gson();
@@ -32,7 +32,7 @@ public final class Backend {
     public static void main(String[] arguments) throws Exception {
         String broker = System.getenv().getOrDefault("MACAQUE_BROKER", "amqp://127.0.0.1:5672");
         URI uri = URI.create(broker);
-        // A connection that is lost comes back by itself, and brings one word at a time.
+        // A lost connection reconnects by itself. The server sends one word at a time.
         String options = "?failover.maxReconnectDelay=5000&jms.prefetchPolicy.all=1";
         int port = uri.getPort() >= 0 ? uri.getPort() : uri.getScheme().equals("amqps") ? 5671 : 5672;
         JmsConnectionFactory factory = new JmsConnectionFactory(
@@ -44,7 +44,7 @@ public final class Backend {
         }
         JmsConnection connection = (JmsConnection) factory.createConnection();
         connection.setClientID(ID);
-        // A word is acknowledged when onMessage returns, and send returns when the server has the reply.
+        // send returns when the server has the reply. JMS acknowledges the word when onMessage returns.
         Session session = connection.createSession(Session.AUTO_ACKNOWLEDGE);
         MessageProducer replies = session.createProducer(null);
         MessageConsumer words = session.createConsumer(session.createQueue(SHARE));

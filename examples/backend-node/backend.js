@@ -1,8 +1,8 @@
-// A worker of the fishalive page: turns words into upper case, as `python -m backend` does, over plain AMQP 1.0.
+// A worker of the fishalive page. Like `python -m backend`, it turns words into upper case, over plain AMQP 1.0.
 //
 //     npm install && npm start
 //
-// The server is MACAQUE_BROKER or amqp://127.0.0.1:5672. What a request and a reply look like is in docs/protocol.md.
+// It connects to MACAQUE_BROKER, or to amqp://127.0.0.1:5672. docs/protocol.md describes requests and replies.
 
 const { randomBytes } = require("node:crypto");
 const container = require("rhea").create_container();
@@ -21,7 +21,7 @@ const connection = container.connect({
   username: decodeURIComponent(server.username) || undefined,
   password: decodeURIComponent(server.password) || undefined,
 });
-// The replies go out on a link without an address: each of them says in `to` where it goes.
+// The link of the replies has no address: the `to` of each reply has its topic.
 const replies = connection.open_sender({ target: {} });
 const words = connection.open_receiver({ source: { address: SHARE, timeout: DAY }, credit_window: 0, autoaccept: false });
 const inHand = new Map();

@@ -1,12 +1,13 @@
-"""AMQP 1.0 without any input or output: one connection, either end, bytes in and events out.
+"""Speak AMQP 1.0 without input or output: either end of one connection, bytes in and events out.
 
-:class:`Engine` is the connection and :class:`Link` one end of a link; docs/amqp.md has a sender and a receiver.
+:class:`Engine` is the connection. :class:`Link` is one end of a link. docs/amqp.md shows a sender and a receiver.
 ``COMPILED`` says whether the modules run compiled by mypyc or as plain Python.
 """
 
 from mqlight.amqp.engine import Engine
+from mqlight.amqp.handlers import ConnectionHandler, Handler, LinkHandler
 from mqlight.amqp.link import Link
-from mqlight.amqp.types import Condition, ConnectionHandler, Handle, Handler, LinkHandler, Outcome, Peer, Terminus
+from mqlight.amqp.types import Condition, Handle, Outcome, Peer, Terminus
 
 __all__ = [
     "COMPILED",

@@ -1,19 +1,35 @@
-"""The AMQP 1.0 encoding (AMQP 1.0 part 1): Python values to bytes, and back by :mod:`mqlight.amqp.reading`.
+"""Encode Python values in AMQP 1.0 (part 1). :mod:`mqlight.amqp.decoder` reads them back.
 
-Which Python type stands for which AMQP type is the table of :mod:`mqlight.amqp.values`. Numbers and lengths take their
-shortest form. Only :class:`CodecError` comes out.
+:mod:`mqlight.amqp.values` has the table of Python and AMQP types. Numbers and lengths take their shortest form. The
+public functions raise :class:`CodecError` only.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-from mqlight.amqp.constructors import WIDEST
-from mqlight.amqp.reading import MAX_DEPTH, MAX_ZERO_WIDTH, decode, deeper, read, short, skip
+from mqlight.amqp.constructors import (
+    ARRAY8,
+    CODES,
+    FALSE,
+    LIST0,
+    LIST8,
+    MAP8,
+    NULL,
+    STR8,
+    STR32,
+    SYM8,
+    SYM32,
+    TRUE,
+    VBIN8,
+    VBIN32,
+    WIDEST,
+)  # fmt: skip
+from mqlight.amqp.decoder import MAX_DEPTH, MAX_VALUES, MAX_ZERO_WIDTH, decode, deeper, read, short, skip, too_many
 from mqlight.amqp.values import (
     Array,
     Byte,
@@ -36,6 +52,7 @@ from mqlight.amqp.values import (
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_VALUES",
     "MAX_ZERO_WIDTH",
     "Array",
     "Byte",
@@ -62,10 +79,11 @@ __all__ = [
 
 
 def encode(value: Any) -> bytes:
-    """The AMQP encoding of ``value``, each number and length in its shortest form.
+    """Return the AMQP encoding of ``value``, each number and length in its shortest form.
 
-    Raises CodecError where AMQP has no place for it: an int beyond 64 bits, a type that is not in the table, nesting
-    deeper than MAX_DEPTH (as in a list that holds itself).
+    Raises:
+        CodecError: AMQP cannot carry ``value``: an int beyond 64 bits, a type that is not in the table, nesting deeper
+            than MAX_DEPTH (as in a list that holds itself), or a container of more than MAX_VALUES values.
     """
     try:
         return _encode(value, 0)
@@ -74,36 +92,39 @@ def encode(value: Any) -> bytes:
 
 
 def encode_string(value: str) -> bytes:
-    """``value`` as an AMQP string. Raises UnicodeEncodeError for lone surrogates."""
+    """Return ``value`` as an AMQP string. Raises UnicodeEncodeError for lone surrogates."""
     raw = value.encode()
-    return (STRING8[len(raw)] if len(raw) < 256 else b"\xb1" + len(raw).to_bytes(4, "big")) + raw
+    return (STRING8[len(raw)] if len(raw) < 256 else _STR32 + len(raw).to_bytes(4, "big")) + raw
 
 
 def encode_binary(value: bytes) -> bytes:
-    """``value`` as AMQP binary."""
-    return (BINARY8[len(value)] if len(value) < 256 else b"\xb0" + len(value).to_bytes(4, "big")) + value
+    """Return ``value`` as AMQP binary."""
+    return (BINARY8[len(value)] if len(value) < 256 else _VBIN32 + len(value).to_bytes(4, "big")) + value
 
 
 def encode_symbol(value: str) -> bytes:
-    """``value`` as an AMQP symbol. Raises UnicodeEncodeError when it is not ASCII."""
+    """Return ``value`` as an AMQP symbol. Raises UnicodeEncodeError when it is not ASCII."""
     raw = value.encode("ascii")
-    return (SYMBOL8[len(raw)] if len(raw) < 256 else b"\xb3" + len(raw).to_bytes(4, "big")) + raw
+    return (SYMBOL8[len(raw)] if len(raw) < 256 else _SYM32 + len(raw).to_bytes(4, "big")) + raw
 
 
 def compound(narrow: int, count: int, content: bytes) -> bytes:
-    """A list (``narrow`` 0xc0), map (0xc1) or array (0xe0) around elements already encoded, in its 8 or 32 bit form."""
+    """Return a list (``narrow`` LIST8), map (MAP8) or array (ARRAY8) of encoded elements, in its 8 or 32 bit form."""
     if len(content) < 255 and count < 256:
         return bytes((narrow, len(content) + 1, count)) + content
     return bytes((narrow + 0x10,)) + (len(content) + 4).to_bytes(4, "big") + count.to_bytes(4, "big") + content
 
 
-BINARY8 = tuple(bytes((0xA0, size)) for size in range(256))
-STRING8 = tuple(bytes((0xA1, size)) for size in range(256))
-SYMBOL8 = tuple(bytes((0xA3, size)) for size in range(256))
+BINARY8 = tuple(bytes((VBIN8, size)) for size in range(256))
+STRING8 = tuple(bytes((STR8, size)) for size in range(256))
+SYMBOL8 = tuple(bytes((SYM8, size)) for size in range(256))
+_VBIN32, _STR32, _SYM32 = bytes((VBIN32,)), bytes((STR32,)), bytes((SYM32,))
+_NULL, _TRUE, _FALSE, _LIST0 = bytes((NULL,)), bytes((TRUE,)), bytes((FALSE,)), bytes((LIST0,))
+_CHAR, _TIMESTAMP, _UUID = (bytes(CODES[kind]) for kind in ("char", "timestamp", "uuid"))
 
 
-def _integer(narrow: int, wide: int, size: int, signed: bool) -> Callable[[int, int], bytes]:
-    wide_code, narrow_code = bytes((wide,)), bytes((narrow,))
+def _integer(kind: str, size: int, signed: bool) -> Callable[[int, int], bytes]:
+    wide_code, narrow_code = (bytes((code,)) for code in CODES[kind][:2])
     low, high = (-128, 128) if signed else (0, 256)
 
     def encode_integer(value: int, depth: int) -> bytes:
@@ -114,48 +135,57 @@ def _integer(narrow: int, wide: int, size: int, signed: bool) -> Callable[[int, 
     return encode_integer
 
 
-def _fixed(code: int, format: str) -> Callable[[Any, int], bytes]:
-    prefix, pack = bytes((code,)), struct.Struct(">" + format).pack
+def _fixed(kind: str, format: str) -> Callable[[Any, int], bytes]:
+    prefix, pack = bytes(CODES[kind]), struct.Struct(">" + format).pack
     return lambda value, depth: prefix + pack(value)
 
 
-def _opaque(code: int, size: int) -> Callable[[bytes, int], bytes]:
+def _opaque(kind: str, size: int) -> Callable[[bytes, int], bytes]:
+    prefix = bytes(CODES[kind])
+
     def encode_opaque(value: bytes, depth: int) -> bytes:
         if len(value) != size:
             raise CodecError(f"{short(value)} has {len(value)} bytes where its AMQP type has {size}.")
-        return bytes((code,)) + value
+        return prefix + value
 
     return encode_opaque
 
 
-def _unsigned(zero: int, narrow: int, wide: int, size: int) -> Callable[[int, int], bytes]:
-    nonzero, nothing = _integer(narrow, wide, size, False), bytes((zero,))
+def _unsigned(kind: str, size: int) -> Callable[[int, int], bytes]:
+    nonzero, nothing = _integer(kind, size, False), bytes(CODES[kind][2:])
     return lambda value, depth: nonzero(value, depth) if value else nothing
 
 
 def _encode_char(value: str, depth: int) -> bytes:
     if len(value) != 1:
         raise CodecError(f"{short(value)} is {len(value)} characters where a char is one.")
-    return b"s" + value.encode("utf-32-be")
+    return _CHAR + value.encode("utf-32-be")
 
 
 def _encode_datetime(value: datetime, depth: int) -> bytes:
     if value.utcoffset() is None:
         raise CodecError(f"{value!r} has no time zone; give it one, such as timezone.utc.")
     since = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return b"\x83" + (since // timedelta(milliseconds=1)).to_bytes(8, "big", signed=True)
+    return _TIMESTAMP + (since // timedelta(milliseconds=1)).to_bytes(8, "big", signed=True)
+
+
+def _inside(values: Sized, depth: int) -> int:
+    """Return the depth of a container's values. Raises CodecError if they are too deep or too many."""
+    if len(values) > MAX_VALUES:
+        raise too_many()
+    return deeper(depth)
 
 
 def _encode_list(value: Any, depth: int) -> bytes:
     if not value:
-        return b"E"
-    depth = deeper(depth)
-    return compound(0xC0, len(value), b"".join([_encode(item, depth) for item in value]))
+        return _LIST0
+    depth = _inside(value, depth)
+    return compound(LIST8, len(value), b"".join([_encode(item, depth) for item in value]))
 
 
 def _encode_map(value: dict[Any, Any], depth: int) -> bytes:
-    depth = deeper(depth)
-    return compound(0xC1, 2 * len(value), b"".join([_encode(item, depth) for pair in value.items() for item in pair]))
+    depth = _inside(value, depth)
+    return compound(MAP8, 2 * len(value), b"".join([_encode(item, depth) for pair in value.items() for item in pair]))
 
 
 def _encode_described(value: Described, depth: int) -> bytes:
@@ -167,7 +197,7 @@ def _encode_described(value: Described, depth: int) -> bytes:
 
 
 def _encode_array(value: Array, depth: int) -> bytes:
-    depth = deeper(depth)
+    depth = _inside(value.values, depth)
     code = WIDEST.get(value.kind)
     if code is None:
         raise CodecError(f"{value.kind!r} is not the name of an AMQP type; use one of {', '.join(WIDEST)}.")
@@ -175,11 +205,11 @@ def _encode_array(value: Array, depth: int) -> bytes:
     if value.descriptor is not None:
         constructor = _encode_described(Described(value.descriptor, None), depth)[:-1] + constructor
     content = constructor + b"".join([_element(value.kind, item, depth) for item in value.values])
-    return compound(0xE0, len(value.values), content)
+    return compound(ARRAY8, len(value.values), content)
 
 
 def _element(kind: str, item: Any, depth: int) -> bytes:
-    """``item`` as the widest form of ``kind`` without its constructor: what an array holds."""
+    """Return ``item`` as an array holds it: in the widest form of ``kind``, without its constructor."""
     try:
         if kind == "boolean":
             return b"\x01" if item is True else b"\x00" if item is False else _wrong_element(kind, item)
@@ -197,9 +227,9 @@ def _element(kind: str, item: Any, depth: int) -> bytes:
     code, wide = encoded[0], WIDEST[kind]
     if code == wide:
         return encoded[1:]
-    if code == 0x45:  # the empty list
+    if code == LIST0:
         return b"\x00\x00\x00\x04\x00\x00\x00\x00"
-    if code < 0xC0:
+    if code < LIST8:
         return len(encoded[2:]).to_bytes(4, "big") + encoded[2:]
     return (len(encoded) + 1).to_bytes(4, "big") + encoded[2].to_bytes(4, "big") + encoded[3:]
 
@@ -219,10 +249,10 @@ def _encode(value: Any, depth: int) -> bytes:
 
 
 _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
-    type(None): lambda value, depth: b"@",
-    bool: lambda value, depth: b"A" if value else b"B",
-    int: _integer(0x55, 0x81, 8, True),
-    float: _fixed(0x82, "d"),
+    type(None): lambda value, depth: _NULL,
+    bool: lambda value, depth: _TRUE if value else _FALSE,
+    int: _integer("long", 8, True),
+    float: _fixed("double", "d"),
     str: lambda value, depth: encode_string(value),
     bytes: lambda value, depth: encode_binary(value),
     bytearray: lambda value, depth: encode_binary(bytes(value)),
@@ -230,22 +260,22 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
     list: _encode_list,
     tuple: _encode_list,
     dict: _encode_map,
-    UUID: lambda value, depth: b"\x98" + value.bytes,
+    UUID: lambda value, depth: _UUID + value.bytes,
     datetime: _encode_datetime,
-    Ubyte: _fixed(0x50, "B"),
-    Ushort: _fixed(0x60, "H"),
-    Uint: _unsigned(0x43, 0x52, 0x70, 4),
-    Ulong: _unsigned(0x44, 0x53, 0x80, 8),
-    Byte: _fixed(0x51, "b"),
-    Short: _fixed(0x61, "h"),
-    Int: _integer(0x54, 0x71, 4, True),
-    Timestamp: _fixed(0x83, "q"),
-    Float: _fixed(0x72, "f"),
+    Ubyte: _fixed("ubyte", "B"),
+    Ushort: _fixed("ushort", "H"),
+    Uint: _unsigned("uint", 4),
+    Ulong: _unsigned("ulong", 8),
+    Byte: _fixed("byte", "b"),
+    Short: _fixed("short", "h"),
+    Int: _integer("int", 4, True),
+    Timestamp: _fixed("timestamp", "q"),
+    Float: _fixed("float", "f"),
     Char: _encode_char,
     Symbol: lambda value, depth: encode_symbol(value),
-    Decimal32: _opaque(0x74, 4),
-    Decimal64: _opaque(0x84, 8),
-    Decimal128: _opaque(0x94, 16),
+    Decimal32: _opaque("decimal32", 4),
+    Decimal64: _opaque("decimal64", 8),
+    Decimal128: _opaque("decimal128", 16),
     Described: _encode_described,
     Array: _encode_array,
 }

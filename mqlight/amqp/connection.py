@@ -1,22 +1,23 @@
-"""What the sessions and links of one AMQP connection share."""
+"""Hold the state that the sessions and links of one AMQP connection share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from mqlight.amqp.frames import PeerError
+from mqlight.amqp.handlers import Handler
 from mqlight.amqp.output import Output
-from mqlight.amqp.types import Condition, Handler
+from mqlight.amqp.types import Condition
 
 if TYPE_CHECKING:
     from mqlight.amqp.link import Link
 
 MOST_DISCARDED: Final = 65536
-"""Frames that a peer may send for what is over before the connection ends: more than honest peers have on their way."""
+"""The most frames to ended links and sessions before the connection ends. An honest peer has fewer on their way."""
 
 
 class Connection:
-    """The links of a connection, its output, and what both ends have agreed on."""
+    """The links of a connection, its output, and the limits that both ends have agreed on."""
 
     __slots__ = (
         "all_links",
@@ -28,35 +29,53 @@ class Connection:
         "out",
         "partial",
         "peer_frame",
+        "usual",
+        "usual_size",
     )
 
     def __init__(self, handler: Handler, max_message_size: int) -> None:
         self.handler = handler
         self.max_message_size = max_message_size
         self.closed = False
-        """The connection is over."""
+        """Whether the connection is over."""
         self.out = Output()
         self.peer_frame = 512
         """The largest frame that the peer takes (section 2.7.1)."""
         self.all_links: dict[Link, None] = {}
         self.attached: dict[tuple[str, bool], Link] = {}
-        """The link of each name, and whether this end receives on it (section 2.6.1)."""
+        """The link by its name and whether this end receives on it (section 2.6.1)."""
+        self.usual: dict[bytes, Link] = {}
+        """Receiving links by the usual head of the peer's transfers on them (:func:`transfer_head`)."""
+        self.usual_size = 0
+        """The most bytes of a frame that holds a whole message."""
         self.discarded = 0
         """Frames that came for links and sessions that this end has ended."""
         self.partial = 0
         """Bytes of messages that have begun and not ended."""
 
+    def links(self) -> list[Link]:
+        """Return the links in the order of their attachment."""
+        return list(self.all_links)
+
+    def pending(self) -> int:
+        """Return how many bytes of output the socket has not taken."""
+        return self.out.size
+
     def discard(self) -> None:
-        """Take note of a frame that is not looked at. Raises PeerError when a peer goes on without end."""
+        """Count a frame that is ignored. Raises PeerError after more than ``MOST_DISCARDED`` of them."""
         self.discarded += 1
         if self.discarded > MOST_DISCARDED:
             reason = f"session window exceeded: {MOST_DISCARDED} frames came for what this end has detached or ended"
             raise PeerError("amqp:resource-limit-exceeded", reason)
 
     def over(self, condition: Condition | None) -> None:
-        """Tell the handler, once, that the connection is over."""
+        """Tell the handler that the connection is over. A second call does nothing."""
         if not self.closed:
             self.closed = True
             for link in self.all_links:
                 link.closed = True
             self.handler.on_close(condition)
+
+    def end_of_input(self) -> None:
+        """Take note that no more bytes come: the peer closed the socket, or the socket broke."""
+        self.over(Condition("amqp:connection:forced", "the peer closed the socket"))

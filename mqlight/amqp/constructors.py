@@ -1,7 +1,7 @@
-"""The constructors of AMQP 1.0 values (section 1.6): the one table that encoder, decoder and skipper read.
+"""List the constructors of AMQP 1.0 values (section 1.6), in one table for encoder, decoder and skipper.
 
-A payload's width follows from the high half of the code (section 1.2): so many bytes, or below zero a length of so many
-bytes and then so much payload.
+The high half of the code gives the width of the payload (section 1.2). A positive width is the payload's bytes. A
+negative one is the bytes of a length, which the payload follows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 TABLE: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
-    # the name of the type, and its codes: the widest first, which is the one in arrays
+    # The name of the type, and its codes. The widest code comes first; arrays use that one.
     ("null", (0x40,)),
     ("boolean", (0x56, 0x41, 0x42)),
     ("ubyte", (0x50,)),
@@ -36,6 +36,17 @@ TABLE: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
     ("array", (0xF0, 0xE0)),
 )
 
+CODES: Final[dict[str, tuple[int, ...]]] = dict(TABLE)
+"""The codes of a type."""
+(NULL,) = CODES["null"]
+_, TRUE, FALSE = CODES["boolean"]
+VBIN32, VBIN8 = CODES["binary"]
+STR32, STR8 = CODES["string"]
+SYM32, SYM8 = CODES["symbol"]
+LIST32, LIST8, LIST0 = CODES["list"]
+MAP32, MAP8 = CODES["map"]
+ARRAY32, ARRAY8 = CODES["array"]
+
 WIDEST: Final[dict[str, int]] = {name: codes[0] for name, codes in TABLE}
 """The code of a type in an array."""
 
@@ -43,7 +54,7 @@ KINDS: Final[dict[int, str]] = {code: name for name, codes in TABLE for code in 
 """The type that a code stands for."""
 
 WIDTHS: Final = (0, 0, 0, 0, 0, 1, 2, 4, 8, 16, -1, -4, -1, -4, -1, -4)
-"""Payload width by the high half of the code."""
+"""The payload's width by the high half of the code."""
 
 
 def codes_of(*names: str) -> frozenset[int]:

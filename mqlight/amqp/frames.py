@@ -1,15 +1,17 @@
-"""AMQP 1.0 frames: performatives read field by field out of strangers' bytes, and frames made of fields (section 2.3).
+"""Read AMQP 1.0 performatives field by field from untrusted bytes, and make frames of fields (section 2.3).
 
-Frames that are rare in the life of a connection are read and made here. Transfers and dispositions in their usual form
-have a shorter way in usual_frames.py, link.py and output.py.
+The frames that are rare in a connection's life are read and made here. fast_frames.py, link.py and output.py have a
+shorter way for transfers and dispositions in their usual form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from mqlight.amqp.codec import encode
-from mqlight.amqp.reading import read, short
+from mqlight.amqp.decoder import read, short
 from mqlight.amqp.types import Condition
 from mqlight.amqp.values import Array, CodecError, Described, Symbol, Ulong
 
@@ -58,7 +60,7 @@ _NAMES: Final[dict[str, int]] = {
 
 
 class PeerError(Exception):
-    """The peer broke a rule of AMQP, and the connection ends. ``condition`` is what it is told."""
+    """The peer broke a rule of AMQP, and the connection ends. ``condition`` is the error that the peer gets."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(description)
@@ -66,26 +68,48 @@ class PeerError(Exception):
 
 
 class GarbledError(PeerError):
-    """A whole frame whose values make no sense."""
+    """The peer sent a whole frame with invalid values."""
 
     def __init__(self, description: str) -> None:
         super().__init__("amqp:decode-error", description)
 
 
 class FrameError(PeerError):
-    """Bytes that are no frame."""
+    """The peer sent bytes that are not a frame."""
 
     def __init__(self, description: str) -> None:
         super().__init__("amqp:connection:framing-error", description)
 
 
 class SessionError(PeerError):
-    """The peer broke a rule of its session, and the session ends (section 2.8.17)."""
+    """The peer broke a rule of a session, and the session ends (section 2.8.17)."""
 
 
 def u32(data: bytes, at: i64) -> i64:
     """Return the 32-bit number at offset ``at``."""
     return (data[at] << 24) | (data[at + 1] << 16) | (data[at + 2] << 8) | data[at + 3]
+
+
+PLAIN: Final = type(u32).__name__ == "function"
+"""Whether this module runs as plain Python. There, one call of struct is quicker than many operations on bytes."""
+_transfer: Final = Struct(">I16sIHIH")
+pack_transfer: Final[Callable[[int, bytes, int, int, int, int], bytes]] = _transfer.pack
+unpack_transfer: Final[Callable[[bytes, int], tuple[int, bytes, int, int, int, int]]] = _transfer.unpack_from
+TRANSFER_SIZE: Final = _transfer.size
+"""Bytes before the message in the usual frame of a transfer.
+
+They are the frame's size, the result of :func:`transfer_head`, the delivery's number, ``TAG`` (the start of a tag of
+four bytes), the tag (the number again), and ``UNSETTLED`` or ``SETTLED``.
+"""
+TAG: Final = 0xA004
+UNSETTLED: Final = 0x4342
+SETTLED: Final = 0x4341
+
+
+def transfer_head(channel: int, handle: int) -> bytes:
+    """Return the part of a transfer's usual frame that all transfers of a link share."""
+    start = b"\x02\x00" + channel.to_bytes(2, "big") + b"\x00\x53\x14\xc0\x13\x05\x70"
+    return start + handle.to_bytes(4, "big") + b"\x70"
 
 
 def behind(ours: int, theirs: int) -> int:
@@ -95,7 +119,7 @@ def behind(ours: int, theirs: int) -> int:
 
 
 class Fields:
-    """A described list: its code, and its fields by number. Each field is checked when it is asked for."""
+    """A described list: its code, and its fields by number. A method checks a field when it reads it."""
 
     __slots__ = ("code", "values")
 
@@ -104,19 +128,19 @@ class Fields:
         self.values = values
 
     def any(self, number: int) -> Any:
-        """Return the field, None where it is null or left out."""
+        """Return the field, None if it is null or left out."""
         values = self.values
         return values[number] if number < len(values) else None
 
     def text(self, number: int) -> str | None:
-        """Return a string or symbol."""
+        """Return a string or symbol, None if the field is null."""
         value = self.any(number)
         if value is None or isinstance(value, str):
             return value
         raise GarbledError(f"a frame makes no sense: {short(value)} stands where a text is due")
 
     def number(self, number: int, most: int) -> int:
-        """Return a number of 0 to ``most``, -1 where the field is null."""
+        """Return a number of 0 to ``most``, -1 if the field is null."""
         value = self.any(number)
         if value is None:
             return -1
@@ -125,14 +149,14 @@ class Fields:
         raise GarbledError(f"a frame makes no sense: {short(value)} stands where a number up to {most} is due")
 
     def needed(self, number: int, most: int, name: str) -> int:
-        """Return a number that may not be null: ``name`` is the field's."""
+        """Return a number that must not be null. ``name`` is the field's name."""
         value = self.number(number, most)
         if value < 0:
             raise GarbledError(f"a frame lacks its mandatory field {name}")
         return value
 
     def flag(self, number: int) -> bool:
-        """Return a boolean, False where the field is null."""
+        """Return a boolean, False if the field is null."""
         value = self.any(number)
         if value is None:
             return False
@@ -141,13 +165,13 @@ class Fields:
         raise GarbledError(f"a frame makes no sense: {short(value)} stands where a boolean is due")
 
     def role(self, number: int) -> bool:
-        """Return whether the peer is the receiver; the role is mandatory."""
+        """Return whether the peer is the receiver. The role is mandatory."""
         if self.any(number) is None:
             raise GarbledError("a frame lacks its mandatory field role")
         return self.flag(number)
 
     def symbols(self, number: int) -> tuple[str, ...]:
-        """Return a symbol, or an array or list of them, as "multiple" fields may have (section 1.4)."""
+        """Return the symbols of a "multiple" field: one symbol, or an array or list of them (section 1.4)."""
         value = self.any(number)
         if value is None:
             return ()
@@ -164,19 +188,19 @@ class Fields:
         return tuple([str(item) for item in items])
 
     def map(self, number: int) -> dict[Any, Any] | None:
-        """Return a map."""
+        """Return a map, None if the field is null."""
         value = self.any(number)
         if value is None or isinstance(value, dict):
             return value
         raise GarbledError(f"a frame makes no sense: {short(value)} stands where a map is due")
 
     def described(self, number: int) -> Fields | None:
-        """Return a described list."""
+        """Return a described list, None if the field is null."""
         value = self.any(number)
         return None if value is None else fields_of(value)
 
     def condition(self, number: int) -> Condition | None:
-        """Return an error (section 2.8.14)."""
+        """Return an error (section 2.8.14), None if the field is null."""
         error = self.described(number)
         if error is None:
             return None
@@ -209,7 +233,7 @@ def read_fields(data: bytes, at: int, end: int) -> tuple[Fields, int]:
 
 
 def frame(channel: int, body: bytes, kind: int = 0) -> bytes:
-    """Return a frame; ``kind`` 1 is one of SASL."""
+    """Return a frame. ``kind`` is 0 for AMQP, 1 for SASL."""
     return (8 + len(body)).to_bytes(4, "big") + bytes((2, kind)) + channel.to_bytes(2, "big") + body
 
 
@@ -221,14 +245,14 @@ def performative(code: int, fields: list[Any]) -> bytes:
 
 
 def described_error(condition: Condition | None, info: dict[str, Any] | None = None) -> Any:
-    """Return an error for a field. Its condition is mandatory, so a nameless one is an ``amqp:internal-error``."""
+    """Return an error for a field. AMQP needs a name, so a nameless error becomes ``amqp:internal-error``."""
     if condition is None:
         return None
     name = condition.name or "amqp:internal-error"
     if not name.isascii():
         name = name.encode("ascii", "replace").decode()
     known: Any = {Symbol(key): value for key, value in info.items()} if info else None
-    # A lone surrogate cannot be encoded, and must not cost the error.
+    # A lone surrogate cannot be encoded; it is replaced so that the error is still sent.
     text = condition.description.encode("utf-8", "replace").decode()
     return Described(Ulong(ERROR), [Symbol(name), text or None, known])
 

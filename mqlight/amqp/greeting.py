@@ -1,6 +1,7 @@
-"""What comes before the frames of a connection: the protocol headers, and a client's SASL (sections 2.2, 5.3).
+"""Exchange the protocol headers and a client's SASL before a connection's frames (sections 2.2, 5.3).
 
-A greeting is in one of four phases, in this order. A server's begins with the third: its SASL is over.
+A greeting has four phases, in the order of the constants below. A server's greeting begins with the third: its SASL
+is over.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from mqlight.amqp.sasl import SaslClient
 from mqlight.amqp.types import Condition
 
 MOST_SASL: Final = 4096
-"""Bytes of a SASL frame. The specification has 512 (section 5.3.1); some servers name more mechanisms."""
+"""The most bytes of a SASL frame. The specification has 512 (section 5.3.1); some servers name more mechanisms."""
 
 _SASL_HEADER_DUE: Final = 0
 _SASL_DUE: Final = 1
@@ -25,8 +26,8 @@ class Greeting:
 
     * ``out`` has the bytes of SASL to send;
     * ``ready`` says that our AMQP may be sent, and ``done`` that the peer's frames follow;
-    * ``refused`` says why the connection is over, and ``failed`` that this end found the fault;
-    * ``need`` is how many bytes the next step takes.
+    * ``refused`` has the reason if the connection is over, and ``failed`` says that this end found the fault;
+    * ``need`` is the number of bytes that the next step needs.
     """
 
     __slots__ = ("_phase", "_sasl", "_server", "done", "failed", "need", "out", "ready", "refused")
@@ -43,7 +44,7 @@ class Greeting:
         self.need = 8
 
     def take(self, data: bytes) -> int:
-        """Take the peer's bytes; return how many of them. Raises PeerError for bytes that are no SASL."""
+        """Take bytes of the peer and return how many were used. Raises PeerError for an invalid SASL frame."""
         at = 0
         while not self.done and self.refused is None:
             start = at

@@ -1,13 +1,14 @@
-"""Bytes that wait for the socket, and the dispositions that are still to be written, as ranges."""
+"""Hold the bytes that wait for the socket, and a range of dispositions that is not written yet."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from mqlight.amqp.frames import frame
+from mqlight.amqp.unsent import Unsent
 
 CHUNK: Final = 65536
-"""Bytes: the most that one :meth:`Output.take` returns, and the size of our frames."""
+"""The most bytes that one :meth:`Output.take` returns, and the size of our frames."""
 
 
 def uint(value: int) -> bytes:
@@ -20,22 +21,32 @@ def uint(value: int) -> bytes:
 
 
 class Output:
-    """Frames in their order. Dispositions of one state and of deliveries in a row become one frame, which is written
-    before anything that could overtake it, or when the socket takes bytes.
+    """Frames in their order.
+
+    Dispositions of one state for consecutive deliveries become one frame. It is written before any frame that must
+    not overtake it, or when the socket takes bytes.
     """
 
-    __slots__ = ("_block", "_block_at", "channel", "closed", "first", "last", "parts", "settled", "size", "state")
+    __slots__ = (
+        "_block", "_block_at", "_listed", "_unsent", "channel", "closed", "first", "last", "parts", "settled", "size",
+        "state", "taken",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
         """Bytes that the socket has not taken."""
+        self.taken = 0
+        """Bytes that the socket has taken."""
         self.closed = False
-        """Our close frame is written: nothing follows it (section 2.4.6)."""
+        """Whether our close frame is written. Nothing may follow it (section 2.4.6)."""
         self._block = b""
         self._block_at = 0
+        self._unsent = Unsent()
+        self._listed = 0
+        """The number of ``parts`` that ``_unsent`` knows."""
         self.channel = -1
-        """That of the range that is still to be written; ``last`` below zero: there is none."""
+        """The channel of the range that is not written yet. There is no range if ``last`` is below zero."""
         self.first = 0
         self.last = -2
         self.state = b""
@@ -50,30 +61,44 @@ class Output:
     def write_first(self, data: bytes) -> None:
         """Add bytes before everything else."""
         self.parts.insert(0, data)
+        self._listed = 0
+        self._unsent = Unsent()
         self.size += len(data)
 
     def take(self) -> bytes:
-        """Return the next bytes for the socket, at most ``CHUNK``. :meth:`sent` says how many of them it took."""
+        """Return the next bytes for the socket, at most ``CHUNK``. The caller tells :meth:`sent` how many it took."""
         if self.last >= 0:
             self.flush()
         if not self._block:
             if not self.parts:
                 return b""
             self._block = b"".join(self.parts)
-            self._block_at = 0
             self.parts.clear()
+            self._listed = 0
         at = self._block_at
         return self._block if not at and len(self._block) <= CHUNK else self._block[at : at + CHUNK]
 
     def sent(self, size: int) -> None:
         """Forget the first ``size`` bytes of the last :meth:`take`."""
         self.size -= size
+        self.taken += size
         self._block_at += size
         if self._block_at >= len(self._block):
             self._block = b""
+            self._block_at = 0
+
+    def has_left(self, channel: int, number: int) -> bool:
+        """Return whether the socket has taken every byte of a delivery that is written."""
+        unsent = self._unsent
+        unsent.forget(self.taken)
+        unsent.add(self.taken - self._block_at, self._block)
+        if self._listed < len(self.parts):
+            unsent.add(unsent.known, b"".join(self.parts[self._listed :]))
+            self._listed = len(self.parts)
+        return unsent.end_of(channel, number) <= self.taken
 
     def add_disposition(self, channel: int, number: int, state: bytes, settled: bool) -> None:
-        """Say of a received delivery that it is in ``state``."""
+        """Tell the peer the ``state`` of a received delivery."""
         if number == self.last + 1 and state == self.state and channel == self.channel and settled == self.settled:
             self.last = number
             return
@@ -86,7 +111,7 @@ class Output:
         self.settled = settled
 
     def flush(self) -> None:
-        """Write the range of dispositions that waits."""
+        """Write the waiting range of dispositions."""
         if self.last >= 0:
             first, last = self.first, self.last
             self.last = -2
@@ -95,7 +120,7 @@ class Output:
     def write_disposition(
         self, channel: int, receiver: bool, first: int, last: int, settled: bool, state: bytes
     ) -> None:
-        """Write a disposition (section 2.7.6). ``receiver``: this end received the deliveries."""
+        """Write a disposition (section 2.7.6). ``receiver`` says that this end received the deliveries."""
         role, over = b"\x41" if receiver else b"\x42", b"\x41" if settled else b"\x42"
         fields = role + uint(first) + (uint(last) if last != first else b"\x40") + over + state
         if len(fields) < 255:

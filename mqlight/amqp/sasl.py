@@ -1,4 +1,4 @@
-"""The client half of SASL (AMQP 1.0 section 5.3): ANONYMOUS, PLAIN and EXTERNAL."""
+"""Log in a client by SASL (AMQP 1.0 section 5.3): ANONYMOUS, PLAIN or EXTERNAL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TROUBLES: Final = {2: "a fault", 3: "a permanent fault", 4: "a passing fault"}
 
 
 class SaslClient:
-    """One exchange. After each :meth:`receive` it may be ``done``, or ``refused`` with the reason.
+    """One SASL exchange. After each :meth:`receive` it may be ``done``, or ``refused`` has the reason.
 
-    It asks for PLAIN where there is a ``user``; for EXTERNAL where ``external`` says that a certificate was shown and
-    the server offers it; else for ANONYMOUS.
+    The client asks for PLAIN if there is a ``user``. It asks for EXTERNAL if ``external`` says that it showed a
+    certificate and the server offers EXTERNAL. Otherwise it asks for ANONYMOUS.
     """
 
     __slots__ = ("_external", "_hostname", "_mechanism", "_password", "_user", "done", "refused")
@@ -39,7 +39,7 @@ class SaslClient:
         self._mechanism = ""
 
     def receive(self, fields: Fields) -> bytes:
-        """Take a SASL frame of the server; return the answer. Raises GarbledError for a frame that is not due."""
+        """Take a SASL frame of the server and return the answer. Raises GarbledError for an unexpected frame."""
         if fields.code == SASL_MECHANISMS and not self._mechanism:
             return self._choose(fields.symbols(0))
         if fields.code == SASL_OUTCOME and self._mechanism:

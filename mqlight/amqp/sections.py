@@ -1,24 +1,26 @@
-"""The sections of an AMQP message: their numbers, order, fields and framing (AMQP 1.0 section 3.2).
+"""Read and write the sections of an AMQP message: numbers, order, fields and framing (AMQP 1.0 section 3.2).
 
-Bytes come from strangers. Only :class:`MessageError` and the :class:`~mqlight.amqp.values.CodecError` of the codec come
-out of the functions here, and IndexError where the data ends early; the callers turn all of them into MessageError.
+Bytes are untrusted. The functions here raise only :class:`MessageError`, the codec's
+:class:`~mqlight.amqp.values.CodecError`, and IndexError if the data ends early. The callers turn all of them into
+MessageError.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from operator import index
 from typing import Any
 from uuid import UUID
 
 from mqlight.amqp import codec
 from mqlight.amqp.codec import CodecError, Symbol, Timestamp, Ubyte, Uint, Ulong
-from mqlight.amqp.constructors import codes_of
-from mqlight.amqp.reading import Reader, short
+from mqlight.amqp.constructors import KINDS, LIST0, LIST8, LIST32, NULL, STR8, SYM8, WIDTHS, codes_of
+from mqlight.amqp.decoder import Reader, short
 
 
 class MessageError(ValueError):
-    """Bytes that are no AMQP message, or a Message that cannot be encoded. The text says what is wrong with it."""
+    """The bytes are not an AMQP message, or a Message cannot be encoded. The text names the fault."""
 
 
 HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = range(0x70, 0x75)
@@ -38,26 +40,29 @@ _SYMBOLS = {
 _LISTS, _MAPS, _BINARIES = codes_of("list"), codes_of("map"), codes_of("binary")
 _SHAPES = {
     HEADER: _LISTS, DELIVERY_ANNOTATIONS: _MAPS, ANNOTATIONS: _MAPS, PROPERTIES: _LISTS,
-    APPLICATION_PROPERTIES: _MAPS, DATA: _BINARIES, SEQUENCE: _LISTS, FOOTER: _MAPS,
+    APPLICATION_PROPERTIES: _MAPS, DATA: _BINARIES, SEQUENCE: _LISTS, FOOTER: _MAPS, VALUE: frozenset((*KINDS, 0)),
 }  # fmt: skip
+"""The constructors that a section's value may have; 0 begins a described value."""
+_NONE: frozenset[int] = frozenset()
+_SHORT = frozenset(code for code in KINDS if WIDTHS[code >> 4] == -1)
 
-# The thirteen fields of the properties section: name, type of the value in Python, and the constructor that has a
-# short way (-1: none).
+# The thirteen fields of the properties section: name, types of the value in Python, and the constructor that is read
+# without the codec (-1: none).
 _STRINGS, IDS = (str,), (str, bytes, UUID, Ulong)
 FIELDS: tuple[tuple[str, tuple[type, ...], int], ...] = (
-    ("message_id", IDS, 0xA1),
+    ("message_id", IDS, STR8),
     ("user_id", (bytes,), -1),
-    ("to", _STRINGS, 0xA1),
-    ("subject", _STRINGS, 0xA1),
-    ("reply_to", _STRINGS, 0xA1),
-    ("correlation_id", IDS, 0xA1),
-    ("content_type", (Symbol,), 0xA3),
-    ("content_encoding", (Symbol,), 0xA3),
+    ("to", _STRINGS, STR8),
+    ("subject", _STRINGS, STR8),
+    ("reply_to", _STRINGS, STR8),
+    ("correlation_id", IDS, STR8),
+    ("content_type", (Symbol,), SYM8),
+    ("content_encoding", (Symbol,), SYM8),
     ("absolute_expiry_time", (Timestamp,), -1),
     ("creation_time", (Timestamp,), -1),
-    ("group_id", _STRINGS, 0xA1),
+    ("group_id", _STRINGS, STR8),
     ("group_sequence", (Uint,), -1),
-    ("reply_to_group_id", _STRINGS, 0xA1),
+    ("reply_to_group_id", _STRINGS, STR8),
 )
 _COMMON = tuple(tuple(field[2] for field in FIELDS[:count]) for count in range(len(FIELDS) + 1))
 _ABSENT: tuple[list[None], ...] = tuple([None] * (len(FIELDS) - count) for count in range(len(FIELDS) + 1))
@@ -76,19 +81,19 @@ KEYWORDS = {
 
 PLAIN_HEADER = bytes.fromhex("005370c00705425004404243")
 FIRST_HEADER = bytes.fromhex("005370c00705425004404143")
-"""The plain header of a message that nobody was given before (first-acquirer, section 3.2.1)."""
+"""The plain header of a message that no receiver acquired before (first-acquirer, section 3.2.1)."""
 TTL_HEADER = bytes.fromhex("005370c00b0542500470")  # and 4 bytes of ttl, and:
 TTL_HEADER_END = bytes.fromhex("4243")
 FIRST_TTL_HEADER_END = bytes.fromhex("4143")
 
 MOST_DESCRIPTOR = MOST_HEADER = 64
-"""Bytes: more than any encoding of them has. Strangers' bytes are not decoded, slowly, only to be refused."""
+"""The most bytes of a descriptor or header: no valid one has more. A longer one is refused before a slow decode."""
 
 _SERVICE = re.compile("^amqps?://[^/]*/")
 
 
 def topic_of(to: str) -> str:
-    """The topic that the application used, from a message's ``to``: a URL's service part is taken off, once."""
+    """Return the topic in a message's ``to``. The service part of a URL is removed, once."""
     return _SERVICE.sub("", to, count=1) if to.startswith("amqp") else to
 
 
@@ -99,9 +104,10 @@ def header(
     priority: int = 4,
     first_acquirer: bool = False,
 ) -> bytes:
-    """A header section with all five fields; ``ttl`` in ms.
+    """Return a header section with all five fields. ``ttl`` is in ms.
 
-    Raises MessageError when ttl or delivery count is not in 0 to 2**32 - 1, or priority not in 0 to 255.
+    Raises:
+        MessageError: ttl or delivery count is not in 0 to 2**32 - 1, or priority is not in 0 to 255.
     """
     try:
         if priority == 4 and not delivery_count and not durable:
@@ -117,27 +123,27 @@ def header(
 
 
 def full_header(ttl: int | None, delivery_count: int, durable: bool, priority: int, first_acquirer: bool) -> bytes:
-    """A header section of any values. Raises CodecError or TypeError for what is no number in range."""
+    """Return a header section of any values. Raises CodecError or TypeError unless each number is in its range."""
     remaining = None if ttl is None else Uint(index(ttl))
     fields = [bool(durable), Ubyte(index(priority)), remaining, bool(first_acquirer), Uint(index(delivery_count))]
     return b"\x00Sp" + codec.encode(fields)
 
 
 def read_properties(data: bytes, at: int, end: int) -> tuple[list[Any], int]:
-    """The thirteen fields of the properties list at ``at``, and the offset behind it."""
+    """Return the thirteen fields of the properties list at ``at``, and the offset behind the list."""
     count, at, stop = list_at(data, at, end)
     if count > len(FIELDS):
         raise MessageError(f"The properties have {count} fields; there are {len(FIELDS)}.")
     fields: list[Any] = []
     for common in _COMMON[count]:
         code = data[at]
-        if code == 0x40:
+        if code == NULL:
             fields.append(None)
             at += 1
         elif code == common:
             start = at + 2
             at = start + data[at + 1]
-            fields.append(data[start:at].decode() if code == 0xA1 else data[start:at].decode("ascii"))
+            fields.append(data[start:at].decode() if code == STR8 else data[start:at].decode("ascii"))
         else:
             name, kind, _ = FIELDS[len(fields)]
             value, at = codec.read(data, at, stop)
@@ -148,14 +154,14 @@ def read_properties(data: bytes, at: int, end: int) -> tuple[list[Any], int]:
 
 
 def list_at(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Of the list at ``at``: how many elements it claims, where the first starts, and where the list ends."""
+    """Return the element count that the list at ``at`` claims, the offset of its first element, and its end."""
     code = data[at]
-    if code == 0xC0:
+    if code == LIST8:
         count, start, stop = data[at + 2], at + 3, at + 2 + data[at + 1]
-    elif code == 0xD0:
+    elif code == LIST32:
         size, count = int.from_bytes(data[at + 1 : at + 5], "big"), int.from_bytes(data[at + 5 : at + 9], "big")
         start, stop = at + 9, at + 5 + size
-    elif code == 0x45:
+    elif code == LIST0:
         count, start, stop = 0, at + 1, at + 1
     else:
         raise MessageError(f"Byte {at} is 0x{code:02x} where the list of a section should start.")
@@ -165,7 +171,7 @@ def list_at(data: bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 def _field(name: str, kind: tuple[type, ...], value: Any) -> Any:
-    """``value`` as a field of Message holds it: an AMQP type stays only where the field may have several."""
+    """Return ``value`` as a field of Message holds it. Only a field of several types keeps the AMQP type."""
     if value is None or type(value) in (str, bytes, bool, UUID) and type(value) in kind:
         return value
     if Symbol in kind and isinstance(value, str) and value.isascii():  # some send a string here
@@ -176,11 +182,12 @@ def _field(name: str, kind: tuple[type, ...], value: Any) -> Any:
 
 
 def read_section(reader: Reader, number: int, at: int, end: int) -> tuple[Any, int]:
-    """What a section other than properties and amqp-value holds; a header as a dict of its fields.
+    """Return the content of a section other than properties and amqp-value, and the offset behind it.
 
-    All sections of a message have one ``reader``, whose allowances hold for the whole.
+    A header is a dict of its fields. All sections of a message share one ``reader``, so its limits hold for the whole.
     """
-    check_shape(reader.data, number, at)
+    if reader.data[at] not in _SHAPES[number]:
+        raise _wrong_shape(number, at, reader.data[at])
     value, at = reader.read(at, end)
     if number == HEADER:
         if len(value) > len(HEADER_FIELDS):
@@ -199,16 +206,88 @@ def read_section(reader: Reader, number: int, at: int, end: int) -> tuple[Any, i
     return value, at
 
 
-def check_shape(data: bytes, number: int, at: int) -> None:
-    """That the value at ``at`` is of a type that section ``number`` may hold."""
+def sections(data: bytes, at: int = 0, last: int = 0) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the sections from offset ``at`` on, which follow a section ``last``. Only their sizes are read.
+
+    Yields:
+        Each section's number, the offset of the section, the offset of its value, and the offset of its end.
+
+    Raises:
+        MessageError: the sections are not those of a message, or not in their order (section 3.2).
+        CodecError: a section does not end inside the data. IndexError: the same.
+    """
+    end = len(data)
+    while at < end:
+        start = at
+        if data[at] == 0 and data[at + 1] == 0x53:
+            number, value = data[at + 2], at + 3
+        else:
+            number, value = descriptor_of(data, at, end)
+        if number <= last or last >= DATA:
+            check_order(last, number)
+        code = data[value]
+        if code not in _SHAPES.get(number, _NONE):
+            raise _wrong_shape(number, value, code)
+        if code in _SHORT:
+            at = value + 2 + data[value + 1]
+            if at > end:
+                raise MessageError(f"The message ends inside the section {NAMES[number]}: it has {end} bytes of {at}.")
+        else:
+            at = codec.skip(data, value, end)
+        yield number, start, value, at
+        last = number
+
+
+def elements(data: bytes, at: int, end: int, most: int) -> list[bytes]:
+    """Return the encoded elements of the list at ``at``, which ends at ``end``. It may have at most ``most``."""
+    count, at, stop = list_at(data, at, end)
+    if count > most:
+        raise MessageError(f"The properties have {count} fields; there are {most}.")
+    if stop != end or count > stop - at:
+        raise MessageError(f"The list that ends at byte {end} claims {count} elements in {stop - at} bytes.")
+    found = []
+    for _ in range(count):
+        start, code = at, data[at]
+        if code == NULL:
+            at += 1
+        elif code in _SHORT:
+            at += 2 + data[at + 1]
+        else:
+            at = codec.skip(data, at, stop)
+        found.append(data[start:at])
+    if at != stop:
+        raise MessageError(f"The list that ends at byte {end} has {stop - at} bytes more than its elements.")
+    return found
+
+
+def read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    """Return the fields of the header by name, and the offset of the next section.
+
+    They are empty and 0 if the message begins with another section.
+    """
+    if data.startswith(TTL_HEADER) and data[14:16] in (TTL_HEADER_END, FIRST_TTL_HEADER_END):
+        return {"ttl": int.from_bytes(data[10:14], "big"), "first_acquirer": data[14] == 0x41}, 16
+    if data.startswith((PLAIN_HEADER, FIRST_HEADER)):
+        return {"first_acquirer": data[10] == 0x41}, 12
+    if not data or data[0] == 0 and data[1] == 0x53 and data[2] != HEADER:
+        return {}, 0
+    number, at = descriptor_of(data, 0, len(data))
+    if number != HEADER:
+        return {}, 0
+    if (size := codec.skip(data, at, len(data)) - at) > MOST_HEADER:
+        raise MessageError(f"The header has {size} bytes, where its {len(HEADER_FIELDS)} fields need fewer.")
+    fields, at = read_section(Reader(data), number, at, len(data))
+    return fields, at
+
+
+def _wrong_shape(number: int, at: int, code: int) -> MessageError:
     if number not in NAMES:
-        raise MessageError(f"The section at byte {at} has the descriptor 0x{number:02x}, which is none of a message.")
-    if number != VALUE and data[at] not in _SHAPES[number]:
-        raise MessageError(f"The section {NAMES[number]} holds a value of constructor 0x{data[at]:02x}.")
+        return MessageError(f"The section at byte {at} has the descriptor 0x{number:02x}, which is none of a message.")
+    return MessageError(f"The section {NAMES[number]} holds a value of constructor 0x{code:02x}.")
 
 
 def descriptor_of(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """The number of the section that starts at ``at``, and where its value starts. Any encoding of the descriptor."""
+    """Return the number of the section at ``at``, and the offset of its value. The descriptor has any encoding."""
     if data[at] != 0:
         raise MessageError(f"Byte {at} is 0x{data[at]:02x} where a section should start with 0x00.")
     if (size := codec.skip(data, at + 1, end) - at - 1) > MOST_DESCRIPTOR:
@@ -227,7 +306,10 @@ def descriptor_of(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def check_order(last: int, number: int) -> None:
-    """Sections come in the order of their numbers, once; bodies are of one kind, data and sequences may repeat."""
+    """Raise MessageError if section ``number`` must not follow ``last``.
+
+    Each section comes once, in the order of the numbers. Bodies are of one kind; data and sequences may repeat.
+    """
     if number not in NAMES:
         raise MessageError(f"A section has the descriptor 0x{number:02x}, which is none of a message.")
     if number < last or number == last and number not in (DATA, SEQUENCE):

@@ -1,27 +1,23 @@
-"""One AMQP session (section 2.5): its windows, its links, and what the peer's frames mean for them.
+"""Run one AMQP session (section 2.5): its windows and links, and the peer's frames for them.
 
 The rules of this file:
 
 * A fault of the peer raises :class:`SessionError`, which ends the session, or :class:`GarbledError`, which ends the
   connection. A fault of one link ends that link.
 * Numbers of transfers and deliveries never wrap here.
-* Our incoming window is always wide open: memory is bounded by credit and by the largest message.
+* Our incoming window is always fully open. Credit and the largest message bound the memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from mqlight.amqp.connection import Connection
 from mqlight.amqp.frames import (
-    ACCEPTED,
     BEGIN,
     END,
     FLOW,
-    MODIFIED,
-    RECEIVED,
-    REJECTED,
-    RELEASED,
     U32,
     U64,
     Fields,
@@ -31,20 +27,23 @@ from mqlight.amqp.frames import (
     described_error,
     frame,
     performative,
+    transfer_head,
 )
+from mqlight.amqp.incoming import Incoming
 from mqlight.amqp.link import Link
 from mqlight.amqp.termini import read_terminus
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.amqp.values import Uint, Ushort
+from mqlight.amqp.waiting import send_waiting
 
 WINDOW: Final = 2**31 - 1
-_STATE: Final = b"\x00\x53\x24\x45"
+NO_NAME: Final = "sender-xxx"
+"""The name that Proton's Messenger gives all its sending links, each on its own session."""
 _missing: Final = object()
-_accepted: Final = Outcome.ACCEPTED
 
 
 class Session:
-    """One session. ``begun``: the peer's begin is here. ``ended``: our end is written."""
+    """One session. ``begun`` says that the peer's begin has come, ``ended`` that our end is written."""
 
     __slots__ = (
         "attaching",
@@ -76,25 +75,25 @@ class Session:
         self.next_out = 0
         """The number of our next transfer."""
         self.window = 0
-        """The first number that the peer has no room for (section 2.5.6)."""
+        """The first transfer number that the peer has no room for (section 2.5.6)."""
         self.delivery = 0
         """The number of our next delivery."""
         self.next_in = 0
         self.expected = -1
-        """The number of the peer's next delivery; -1: any."""
+        """The number of the peer's next delivery, -1 for any."""
         self.handles: dict[int, Link] = {}
         self.free: list[int] = []
         self.remote: dict[int, Link] = {}
         """Links by the peer's handle."""
         self.attaching: dict[tuple[str, bool], Link] = {}
-        """Links that this end attached, and the peer has not answered."""
+        """Links that this end attached and the peer has not answered yet."""
         self.unsettled: dict[int, Link] = {}
-        """The links of our unsettled deliveries, by number."""
+        """The links of our unsettled deliveries, by delivery number."""
         self.waiting: dict[Link, None] = {}
-        """Links with messages that wait."""
+        """Links with waiting messages."""
 
     def write(self, data: bytes) -> None:
-        """Write a frame behind the dispositions that are due."""
+        """Write a frame after the dispositions that wait."""
         out = self.connection.out
         if out.last >= 0:
             out.flush()
@@ -119,7 +118,7 @@ class Session:
         self.window = self.next_out + window
 
     def end(self, condition: Condition | None) -> None:
-        """Write our end (section 2.7.7), and forget the links."""
+        """Write our end (section 2.7.8). A second call does nothing."""
         if not self.ended:
             self.write(frame(self.channel, performative(END, [described_error(condition)])))
             self.ended = True
@@ -136,6 +135,7 @@ class Session:
         connection = self.connection
         if self.remote.get(link.peer_handle) is link:
             del self.remote[link.peer_handle]
+            connection.usual.pop(transfer_head(self.peer_channel, link.peer_handle), None)
         if self.handles.get(link.handle) is link:
             del self.handles[link.handle]
             self.free.append(link.handle)
@@ -173,6 +173,7 @@ class Session:
         source, target = fields.described(5), fields.described(6)
         size, snd_mode, rcv_mode = fields.number(10, U64), fields.number(3, 2), fields.number(4, 1)
         count = fields.number(9, U32)
+        fields.map(7)  # the peer's unsettled deliveries are unknown here: our answers have no such map (section 2.6.13)
         if receiver and count < 0:
             raise GarbledError("the attach of a sender lacks its mandatory field initial-delivery-count")
         read_source, read_target = read_terminus(source), read_terminus(target)
@@ -183,10 +184,12 @@ class Session:
         link = self.attaching.pop(key, None)
         if link is None:
             link = Link(self, name, receiver, False)
-            self._steal(key, read_source if not receiver else read_target)
+            self._steal(key, read_target.address)
             connection.all_links[link] = None
             connection.attached[key] = link
         link.peer_handle = handle
+        if receiver:
+            connection.usual[transfer_head(self.peer_channel, handle)] = link
         self.remote[handle] = link
         link.source, link.target = read_source, read_target
         link.remote_source, link.remote_target = source, target
@@ -197,26 +200,22 @@ class Session:
             link.count = count
         connection.handler.on_attach(link)
 
-    def _steal(self, key: tuple[str, bool], terminus: Any) -> None:
-        """End the link that has the name of a new one (section 2.6.1).
-
-        On another session it must have the same address as well: some clients give one name to a link on each of their
-        sessions.
-        """
+    def _steal(self, key: tuple[str, bool], address: str | None) -> None:
+        """End the old link that has the name of a new link, on any session (section 2.6.1)."""
         old = self.connection.attached.get(key)
         if old is None or old.closed or old.detached:
             return
-        known = old.target if old.receiver else old.source
-        if old.session is self or known.address == terminus.address:
-            reason = f"another attach of the link {old.name:.80} took its place"
-            condition = Condition("amqp:link:stolen", reason)
-            old.detach(True, condition)
-            old.closed = True
-            old.handler.on_detach(old, False, condition)
+        if old.name == NO_NAME and old.session is not self and old.target.address != address:
+            return
+        condition = Condition("amqp:link:stolen", f"another attach of the link {old.name:.80} took its place")
+        old.detach(True, condition)
+        old.closed = True
+        old.handler.on_detach(old, False, condition)
 
     def on_detach(self, fields: Fields) -> None:
-        """Take a detach (section 2.7.5). What is unsettled is released first, never left to settle without a state
-        (section 2.6.13).
+        """Take a detach (section 2.7.7).
+
+        Unsettled received messages are released first, so that none settles without a state (section 2.6.13).
         """
         link = self._link(fields, "detach")
         closed, condition = fields.flag(1), fields.condition(2)
@@ -242,12 +241,13 @@ class Session:
                 if moved > 0:
                     link.count = min(link.count + moved, max(link.limit, link.count))
             else:
-                used = link.count if count < 0 else behind(link.count, count)
+                # A count above the messages sent would mean a credit of more than 32 bits.
+                used = link.count if count < 0 else max(0, behind(link.count, count))
                 if not link.detached and credit >= 0:
                     link.limit = link.count - used + credit
                 link.drain = fields.flag(8)
         for waiting in list(self.waiting):
-            waiting.send_queue()
+            send_waiting(waiting)
         echo = fields.flag(9)
         if link is None:
             if echo:
@@ -266,49 +266,45 @@ class Session:
             raise GarbledError("a message came over a link that this end sends on")
         self.next_in += 1
         number, form = fields.number(1, U32), fields.number(3, U32)
-        settled, more, aborted = fields.flag(4), fields.flag(5), fields.flag(9)
-        if link.parts is None:
-            tag = fields.any(2)
-            if number < 0 or (self.expected >= 0 and number != self.expected):
-                raise GarbledError(f"the delivery {number} came where {self.expected} was due")
-            if not isinstance(tag, bytes):
-                raise GarbledError("the first transfer of a delivery lacks its mandatory field delivery-tag")
-            self.expected = (number + 1) & U32
-            if link.count >= link.limit and not link.closed:
-                link.fail(Condition("amqp:link:transfer-limit-exceeded", "a message came without link-credit"))
-            link.count += 1
-            link.parts = []
-            link.part_number = number
-            link.part_settled = False
-            link.format = max(0, form)
-            if link.tags is not None and tag != number.to_bytes(4, "big"):
-                link.tags[number] = tag
-        elif number >= 0 and number != link.part_number:
-            raise GarbledError(f"the delivery {number} came where {link.part_number} was not over")
-        elif form >= 0 and form != link.format:
-            reason = f"the message-format changed from {link.format} to {form} within a delivery"
-            link.fail(Condition("amqp:invalid-field", reason))
-        link.part_settled = link.part_settled or settled
-        if aborted or link.closed:
-            if link.closed:
-                self.connection.discard()
-            link.forget_parts()
-            if more and not aborted:
-                link.parts = []
-            return
-        link.parts.append(payload)
-        link.part_size += len(payload)
-        self.connection.partial += len(payload)
-        if link.max_message_size and link.part_size > link.max_message_size:
-            link.forget_parts()
-            if more:
-                link.parts = []
-            reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
-            link.fail(Condition("amqp:link:message-size-exceeded", f"{reason} (max-message-size)"))
-        elif not more:
-            message = b"".join(link.parts)
-            link.forget_parts()
-            self.deliver(link, link.part_number, message, link.part_settled)
+        settled, resumed, aborted = fields.flag(4), fields.flag(8), fields.flag(9)
+        over = aborted or not fields.flag(5)
+        message = link.incoming
+        if message is None:
+            self._begin_delivery(link, fields, number)
+            message = link.incoming = Incoming(self.connection, number, form, resumed)
+        elif (wrong := message.wrong(number, form)) is not None:
+            link.fail(wrong)
+        message.settled = message.settled or settled
+        if over:
+            link.incoming = None
+        if link.closed:
+            self.connection.discard()
+            message.forget()
+        elif aborted or message.unwanted:
+            message.forget()
+            if over:
+                link.come_to_nothing(message.number)
+        else:
+            message.add(payload)
+            if link.max_message_size and message.size > link.max_message_size:
+                message.forget()
+                reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
+                link.fail(Condition("amqp:link:message-size-exceeded", f"{reason} (max-message-size)"))
+            elif over:
+                self.deliver(link, message.number, message.forget(), message.settled)
+
+    def _begin_delivery(self, link: Link, fields: Fields, number: int) -> None:
+        tag = fields.any(2)
+        if number < 0 or (self.expected >= 0 and number != self.expected):
+            raise GarbledError(f"the delivery {number} came where {self.expected} was due")
+        if not isinstance(tag, bytes):
+            raise GarbledError("the first transfer of a delivery lacks its mandatory field delivery-tag")
+        self.expected = (number + 1) & U32
+        if link.count >= link.limit and not link.closed:
+            link.fail(Condition("amqp:link:transfer-limit-exceeded", "a message came without link-credit"))
+        link.count += 1
+        if link.tags is not None and tag != number.to_bytes(4, "big"):
+            link.tags[number] = tag
 
     def deliver(self, link: Link, number: int, message: bytes, settled: bool) -> None:
         """Give a whole message to the link's handler."""
@@ -318,70 +314,26 @@ class Session:
         if settled and link.tags:
             link.tags.pop(number, None)
 
-    # Dispositions
+    # Outcomes
 
-    def on_disposition(self, fields: Fields) -> None:
-        """Take a disposition (section 2.7.6)."""
-        receiver = fields.role(0)
-        first, last = fields.needed(1, U32, "first"), fields.number(2, U32)
-        settled, state = fields.flag(3), fields.described(4)
-        span = (last - first) & U32 if last >= 0 else 0
-        if not receiver:
-            if settled:
-                self._settled_by_sender(first, span)
-            return
-        outcome, condition, received = _accepted, None, False
-        if state is not None and ACCEPTED <= state.code <= MODIFIED:
-            if state.code == REJECTED:
-                outcome, condition = Outcome.REJECTED, state.condition(0) or Condition("", "")
-            elif state.code == RELEASED:
-                outcome = Outcome.RELEASED
-            elif state.code == MODIFIED:
-                outcome = Outcome.MODIFIED if state.flag(0) else Outcome.RELEASED
-                if state.flag(1):
-                    outcome = Outcome.UNDELIVERABLE
-        elif not settled:
-            if state is None or state.code != RECEIVED:
-                return
-            received = True
-        # else it is settled without an outcome, which counts as accepted
-        numbers = self._numbers(first, span)
-        if received:
-            for number in numbers:
-                self._received(number)
-            return
-        if not settled:  # the receiver settles second (section 2.6.12)
-            out = self.connection.out
-            if out.last >= 0:
-                out.flush()
-            out.write_disposition(self.channel, False, first, (first + span) & U32, True, _STATE)
+    def tell(self, numbers: Iterable[int], outcome: Outcome, condition: Condition | None) -> None:
+        """Tell the handlers the outcome of our unsettled deliveries ``numbers``, until the connection is over."""
+        unsettled, connection = self.unsettled, self.connection
         for number in numbers:
-            self.tell(number, outcome, condition)
+            link = unsettled.pop(number, None)
+            if link is not None:
+                key = link.late.pop(number, number) if link.late else number
+                token = link.unsettled.pop(key, _missing)
+                if token is not _missing and not link.closed:
+                    link.handler.on_outcome(link, token, outcome, condition)
+                    if connection.closed:
+                        return
 
-    def _numbers(self, first: int, span: int) -> list[int]:
-        """Return the unsettled deliveries of a range, however large the range is."""
-        if span < len(self.unsettled):
-            return [(first + more) & U32 for more in range(span + 1)]
-        return [number for number in self.unsettled if (number - first) & U32 <= span]
-
-    def tell(self, number: int, outcome: Outcome, condition: Condition | None) -> None:
-        """Tell the outcome of one of our deliveries, once."""
-        link = self.unsettled.pop(number, None)
-        if link is not None:
-            key = link.late.pop(number, number) if link.late else number
-            token = link.unsettled.pop(key, _missing)
-            if token is not _missing and not link.closed:
-                link.handler.on_outcome(link, token, outcome, condition)
-
-    def _received(self, number: int) -> None:
-        link = self.unsettled.get(number)
-        if link is not None and not link.closed:
-            token = link.unsettled.get(link.late.get(number, number), _missing)
-            if token is not _missing:
-                link.handler.on_received(link, token)
-
-    def _settled_by_sender(self, first: int, span: int) -> None:
-        """The sender has forgotten deliveries: what this end held of them need not be settled any more."""
-        for link in list(self.remote.values()):
-            if link.receiver and link.held:
-                link.held = {handle for handle in link.held if (handle - first) & U32 > span}
+    def mark(self, numbers: Iterable[int]) -> None:
+        """Tell the handlers that the peer works on our unsettled deliveries ``numbers`` (section 3.4.1)."""
+        for number in numbers:
+            link = self.unsettled.get(number)
+            if link is not None and not link.closed:
+                token = link.unsettled.get(link.late.get(number, number), _missing)
+                if token is not _missing:
+                    link.handler.on_received(link, token)

@@ -1,4 +1,4 @@
-"""Sources and targets (sections 3.5.3, 3.5.4, 4.5.1): read from an attach, and written into one."""
+"""Read sources and targets from an attach frame, and write them (sections 3.5.3, 3.5.4, 4.5.1)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OUTCOMES: Final = Array(
 )
 
 _DELETE_ON_CLOSE: Final = {Symbol("lifetime-policy"): Described(Ulong(0x2B), [])}
-"""The node ends with the link that made it (section 3.5.10)."""
+"""The node is deleted with the link that created it (section 3.5.10)."""
 
 
 def read_terminus(fields: Fields | None) -> Terminus:
-    """Return what an attach says of a source or target; a null one has no address. Raises GarbledError."""
+    """Return the source or target of an attach. A null one has no address. Raises GarbledError for invalid fields."""
     if fields is None:
         return Terminus(None)
     if fields.code == COORDINATOR:
@@ -55,7 +55,7 @@ def _filters(value: Any) -> tuple[str, ...]:
 
 
 def wanted_terminus(terminus: Terminus, code: int) -> Any:
-    """Return a terminus as this end asks for it."""
+    """Return a terminus for an attach that this end sends first."""
     if terminus.coordinator:
         return Described(Ulong(COORDINATOR), [])
     durable: Any = None
@@ -69,12 +69,12 @@ def wanted_terminus(terminus: Terminus, code: int) -> Any:
 
 
 def answered_terminus(granted: Terminus, remote: Fields | None, code: int, ours: bool) -> Any:
-    """Return a terminus as it is answered. An accepted link has both, also where the peer gave none (section 2.6.3).
+    """Return a terminus for an answer. An accepted link has both termini, even if the peer gave none (section 2.6.3).
 
     Args:
-        granted: What the peer asked for, or what its owner made of it.
+        granted: The terminus that the peer asked for, or the one that the link's owner set instead.
         remote: The fields that the peer gave.
-        ours: It is this end's terminus. Of its own one the peer has the last word.
+        ours: Whether it is this end's terminus. The peer decides about its own.
     """
     if remote is not None and remote.code == COORDINATOR:
         return Described(Ulong(COORDINATOR), [symbol_array(granted.capabilities)])

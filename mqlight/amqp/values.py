@@ -1,7 +1,7 @@
-"""Python types for the AMQP 1.0 types that Python has none for (AMQP 1.0 section 1.6).
+"""Define Python types for the AMQP 1.0 types that have no equal in Python (AMQP 1.0 section 1.6).
 
-A value keeps its AMQP type through decode and encode. A decoded ``Uint(5)`` is still an ``int``, and a ``Symbol`` a
-``str``, to those who do not care.
+A value keeps its AMQP type through decode and encode. For other code a decoded ``Uint(5)`` is an ``int``, and a
+``Symbol`` is a ``str``.
 
 | AMQP                                  | Python                                                            |
 |---------------------------------------|-------------------------------------------------------------------|
@@ -21,7 +21,7 @@ from typing import Any
 
 
 class CodecError(ValueError):
-    """Bytes that are no AMQP value, or a Python value that AMQP cannot carry."""
+    """The bytes are not an AMQP value, or AMQP cannot carry a Python value."""
 
 
 class Ubyte(int):
@@ -82,7 +82,7 @@ class Decimal128(bytes):
 
 @dataclass(frozen=True)
 class Described:
-    """A value with a descriptor, which is a :class:`Symbol` or a :class:`Ulong` by custom."""
+    """A value with a descriptor, by custom a :class:`Symbol` or a :class:`Ulong`."""
 
     descriptor: Any
     value: Any
@@ -90,7 +90,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Array:
-    """Values of one AMQP type. ``kind`` is its name in AMQP: ``symbol``, ``uint``, ``list`` and so on."""
+    """Values of one AMQP type. ``kind`` is the type's name in AMQP: ``symbol``, ``uint``, ``list`` and so on."""
 
     kind: str
     values: tuple[Any, ...] = ()

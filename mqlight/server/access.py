@@ -1,11 +1,7 @@
-"""Who may come in: what is decided before a password is looked at, and what a wrong one costs.
-
-It is pure: addresses and users come in as values, ``now`` as seconds on a clock that never goes back.
-"""
+"""Which clients may try to log in, and on which addresses the server may listen. Pure: addresses are arguments."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -13,26 +9,18 @@ from mqlight.server.sasl import Identity
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
-FIRST_DELAY = 0.25
-"""Seconds that the first wrong password costs; each further one twice as much."""
-LONGEST_DELAY = 5.0
-FORGIVEN = 120.0
-"""Seconds without a failure after which a user at an address starts anew."""
-MOST_FAILURES = 10_000
-MOST_AT_ONCE = 4
-"""Logins of one user from one address that may be checked, or serve their delay, at the same time."""
-
 
 @dataclass(frozen=True)
 class Visitor:
-    """A client as its socket shows it. ``certificate`` is the common name in a client certificate that was verified."""
+    """A client as its socket shows it. ``certificate`` is the common name in its verified client certificate."""
 
     address: str
     tls: bool = False
     certificate: str | None = None
 
 
-def _ip(address: str) -> IPv4Address | IPv6Address | None:
+def ip_of(address: str) -> IPv4Address | IPv6Address | None:
+    """Return an IP address; None if ``address`` is none. An IPv4 address that IPv6 carries is returned as IPv4."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
@@ -41,13 +29,17 @@ def _ip(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an IP address is of this machine alone."""
-    ip = _ip(address)
+    """Return whether an IP address is a loopback address."""
+    ip = ip_of(address)
     return ip is not None and ip.is_loopback
 
 
 def network(text: str) -> IPv4Network | IPv6Network:
-    """Return the network that ``text`` names, such as ``10.1.0.0/16``. Raise ValueError with a sentence."""
+    """Return the network that ``text`` names, such as ``10.1.0.0/16``.
+
+    Raises:
+        ValueError: The text is no network. The error is a sentence for the user.
+    """
     try:
         return ip_network(text)
     except ValueError as error:
@@ -55,18 +47,22 @@ def network(text: str) -> IPv4Network | IPv6Network:
 
 
 def is_near(address: str, networks: Networks) -> bool:
-    """Whether an IP address is of this machine, or of a network that counts as this machine."""
-    ip = _ip(address)
+    """Return whether an IP address belongs to this machine, or to a network that counts as this machine."""
+    ip = ip_of(address)
     return ip is not None and (ip.is_loopback or any(ip in each for each in networks))
 
 
 def refusal(
     identity: Identity, visitor: Visitor, *, users: bool, allow_anonymous: bool, networks: Networks = ()
 ) -> str | None:
-    """Why a client may not even try, None if it may.
+    """Return the reason why a client may not try to log in; None if it may.
 
-    :param users: whether there is a users file. Without one everybody on this machine may come in.
-    :param networks: the networks that count as this machine.
+    Args:
+        identity: The client's mechanism and credentials.
+        visitor: The client's address and certificate.
+        users: Whether there is a users file. Without one every client on this machine may log in.
+        allow_anonymous: Whether clients without credentials may log in from any address.
+        networks: The networks that count as this machine.
     """
     near = is_near(visitor.address, networks)
     if identity.mechanism == "PLAIN":
@@ -83,57 +79,10 @@ def refusal(
 
 
 def refusal_to_listen(address: str, *, users: bool, allow_anonymous: bool, networks: Networks = ()) -> str | None:
-    """Why a server should not listen on an address, None if it may."""
+    """Return the reason why a server should not listen on an address; None if it may."""
     if is_loopback(address) or users or allow_anonymous or networks:
         return None
     return (
-        f"everybody who can reach {address} could use this server; give it users with --users FILE, "
-        "name the network of its clients with --trusted-network NETWORK, or say --allow-anonymous"
+        f"every client that can reach {address} could use this server: set its users with --users FILE, "
+        "the network of its clients with --trusted-network NETWORK, or --allow-anonymous"
     )
-
-
-Login = tuple[str, int]
-"""An address and a user. A user's name may be long, so its hash stands for it."""
-
-
-class Failures:
-    """Wrong passwords by address and user. Others at the same address do not pay for them, and memory stays bounded.
-
-    Users that exist and users that do not are counted apart: made-up names never push out the count of a real user.
-    An IPv6 client has its whole /64, so that counts as one address.
-    """
-
-    def __init__(self) -> None:
-        self._failed: dict[bool, OrderedDict[Login, tuple[int, float]]] = {True: OrderedDict(), False: OrderedDict()}
-        self._busy: dict[Login, int] = {}
-
-    def begin(self, address: str, user: str) -> bool:
-        """A login begins; False when too many of its kind are under way, and it has to come back later."""
-        login = _counted(address), hash(user)
-        busy = self._busy.get(login, 0)
-        if busy >= MOST_AT_ONCE:
-            return False
-        self._busy[login] = busy + 1
-        return True
-
-    def end(self, address: str, user: str) -> None:
-        """A login that :meth:`begin` let in is over, and so is its delay."""
-        login = _counted(address), hash(user)
-        busy = self._busy.pop(login, 1) - 1
-        if busy:
-            self._busy[login] = busy
-
-    def failed(self, address: str, user: str, now: float, *, known: bool) -> float:
-        """A login failed; returns the seconds from its beginning to its answer. ``known``: there is such a user."""
-        login, failed = (_counted(address), hash(user)), self._failed[known]
-        count, last = failed.pop(login, (0, now))
-        count = 1 if now - last > FORGIVEN else count + 1
-        failed[login] = count, now
-        if len(failed) > MOST_FAILURES:
-            failed.popitem(last=False)
-        return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(count - 1, 20))
-
-
-def _counted(address: str) -> str:
-    ip = _ip(address)
-    return ip.exploded[:19] if isinstance(ip, IPv6Address) else str(ip or address)

@@ -1,296 +1,77 @@
-"""Who gets which message: subscriptions, shares, credit, time to live, redelivery.
+"""The routing of messages: subscriptions, shares, credit, time to live and redelivery.
 
 The rules of this file:
 
-* A message belongs to each destination that it was published to, once, until a consumer settles it, its time to live
-  is over, or the destination is forgotten.
-* A message that was given to a consumer is given to no other while that consumer lives.
-* A consumer never gets more than its credit.
-* Inside a destination messages leave in the order they came; what comes back goes to its old place.
-* A message that has left its queue cannot be lost by an exception: a consumer whose ``deliver`` raises is ended.
-* Giving a message back costs the logarithm of those that were given back before it.
-* A delivery that is lost with its consumer counts as an attempt unless the consumer's marks say that it was not begun.
-* A message whose consumers keep going away rests before each further attempt, and the others pass it meanwhile.
-* What the store has to learn goes to the ledger, if there is one: destinations that outlive their consumers, and the
-  messages in them whose senders wait to hear that they are safe.
-* It is pure: ``now`` (seconds, on a clock that never goes back) comes in with every call that needs it, and a message
-  goes out by the function that its consumer was subscribed with.
+* A message belongs once to each destination that it was published to. It stays until a consumer settles it, its time
+  to live ends, or the destination is forgotten.
+* A message that was given to a consumer is given to no other one while that consumer lives.
+* A consumer never gets more messages than its credit.
+* Inside a destination messages leave in the order of their arrival. A message that comes back gets its old place.
+* An exception cannot lose a message that has left its queue: the broker ends a consumer whose ``deliver`` raises.
+* To give a message back costs the logarithm of the number of messages that were given back before it.
+* A delivery that is lost with its consumer counts as a delivery attempt, with two exceptions: the consumer's marks say
+  that it was not begun, or its bytes have not left this machine. In the second case it was no delivery at all.
+* A message whose consumers keep ending rests before each further attempt. Other messages pass it meanwhile.
+* The journal, if there is one, gets all that the store must keep: destinations that outlive their consumers, and their
+  messages whose senders wait until they are safe.
+* Pure: every call that needs the time takes ``now``, in seconds on a monotonic clock. A message goes out by the
+  ``deliver`` function of its consumer.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from heapq import heappop, heappush, merge
-from operator import attrgetter
-from typing import NamedTuple
+from heapq import heappop, heappush
+from typing import Final
 
+from mqlight.amqp.capabilities import Marks
+from mqlight.amqp.topics import PatternMap
 from mqlight.amqp.types import Condition, Outcome
-from mqlight.server.ledger import GRACE, Batch, Ledger, Put, Receipt, Tell
+from mqlight.server.destination import BY_SEQUENCE, Consumer, Destination, DestinationName, Owner
+from mqlight.server.journal import GRACE, Batch, Journal, Put, Receipt, Tell
 from mqlight.server.limits import FULL, MESSAGE_OVERHEAD, Limits
-from mqlight.wire.attempts import Marks
-from mqlight.wire.message import Admitted
-from mqlight.wire.topics import PatternMap
+from mqlight.server.observer import Observer, Trace
+from mqlight.server.publication import Publication
+from mqlight.server.queued import MOST_COUNT, Queued, Stored
 
 log = logging.getLogger(__name__)
 
 RECOUNT = 0.1
-"""Seconds between two counts of all memory, unless an eighth of it has come meanwhile; and between two searches of a
-full destination for expired messages."""
-MOST_COUNT = 2**32 - 1
-"""The largest delivery count that a header can carry (AMQP 1.0 section 3.2.1)."""
+"""Seconds between two counts of all memory, unless an eighth of the limit has arrived meanwhile; also seconds between
+two searches of a full destination for expired messages."""
 FIRST_REST, LONGEST_REST = 0.1, 5.0
-"""Seconds that a message rests after its second loss in a row, doubled with each further one, and at the most."""
-_SEQUENCE = attrgetter("sequence")
-
-
-class Queued:
-    """A message in one destination: what it is, and how often it was given out in vain.
-
-    ``given`` is how often a consumer was given it, ``losses`` how often in a row it was lost with its consumer, and
-    ``begun`` whether the consumer that has it marked that it began.
-    """
-
-    __slots__ = ("begun", "count", "durable", "expires", "given", "losses", "priority", "rest", "sequence")
-
-    kept = False
-    """Whether the ledger knows of it."""
-
-    def __init__(self, message: Admitted, expires: float | None, sequence: int) -> None:
-        self.rest = message.rest
-        self.durable = message.durable
-        self.priority = priority = message.priority
-        if not 0 <= priority <= 255:
-            self.priority = min(max(priority, 0), 255)
-        self.count = count = message.delivery_count
-        if not 0 <= count <= MOST_COUNT:
-            self.count = min(max(count, 0), MOST_COUNT)
-        self.expires = expires
-        self.sequence = sequence
-        self.given = self.losses = 0
-        self.begun = False
-
-
-class Kept(Queued):
-    """A message that outlives the server."""
-
-    __slots__ = ()
-    kept = True
-
-
-class Consumer:
-    """A receiving link of some client. ``deliver(message, now)`` puts one on that link.
-
-    If ``deliver`` raises, the broker takes the consumer out as :meth:`Broker.unsubscribe` does, and calls ``failed()``
-    so that the consumer's owner can close the link. ``failed`` must not raise, nor call the broker.
-    """
-
-    __slots__ = (
-        "at_most_once", "credit", "deliver", "destination", "failed", "held", "holds", "marks", "over", "turn",
-    )  # fmt: skip
-
-    def __init__(self, destination: Destination, deliver: Callable[[Queued, float], None], at_most_once: bool) -> None:
-        self.destination = destination
-        self.deliver = deliver
-        self.at_most_once = at_most_once
-        self.credit = 0
-        self.holds = 0
-        """Messages given to it and not yet settled."""
-        self.held: Callable[[], Iterable[Queued]] = tuple
-        """These messages."""
-        self.failed: Callable[[], None] = _ignored
-        self.marks = Marks.NONE
-        self.over = False
-        """Whether it has been taken out of its destination."""
-        self.turn = 0
-
-
-def _ignored() -> None:
-    """Do nothing: the ``failed`` of a consumer without an owner."""
-
-
-@dataclass(frozen=True)
-class Name:
-    """What makes a destination the same one: the share, or else the client, and the pattern (wire contract 1.3).
-
-    ``link`` is None where MQ Light's addresses are used. For a plain address it is the link's name if the destination
-    outlives the link, else a number of its own. A number also stands for a client id that is empty.
-    """
-
-    pattern: str
-    share: str | None = None
-    client_id: str | int | None = None
-    link: str | int | None = None
-
-    def __str__(self) -> str:
-        return f"private:{self.pattern}" if self.share is None else f"share:{self.share}:{self.pattern}"
-
-
-class Owner(NamedTuple):
-    """The client that made a destination: its user, None for an anonymous one, and its client id."""
-
-    user: str | None = None
-    client_id: str = ""
-
-
-class Destination:
-    """The queue behind a subscription."""
-
-    __slots__ = (
-        "bytes", "consumers", "dropped", "forget_at", "late", "name", "next_expiry", "number", "owner", "queue",
-        "refused", "refusers", "resting", "searched_at", "temporary", "ttl", "turns",
-    )  # fmt: skip
-
-    def __init__(self, name: Name, number: int, owner: Owner | None = None) -> None:
-        self.name = name
-        self.number = number
-        self.owner = owner or Owner(None, str(name.client_id or ""))
-        self.ttl = 0.0
-        """Seconds that it outlives its last consumer."""
-        self.forget_at: float | None = None
-        self.queue: deque[Queued] = deque()
-        """Messages that wait, in order. Its first one is the first of all that wait, so it is empty when none does."""
-        self.late: list[tuple[int, Queued]] = []
-        """A heap, by sequence: messages that were given back and belong behind the first one of the queue."""
-        self.resting: dict[int, Queued] = {}
-        """Messages, by sequence, that wait for the time of their next attempt."""
-        self.refused: list[Queued] = []
-        """Messages that some consumers cannot deliver; they wait for another one (AMQP 1.0 section 3.4.5)."""
-        self.refusers: dict[int, set[Consumer]] = {}
-        """Which consumers these are, by the message's sequence."""
-        self.bytes = 0
-        self.consumers: list[Consumer] = []
-        self.next_expiry: float | None = None
-        self.searched_at = float("-inf")
-        """When a search for expired messages was made last because the destination was full."""
-        self.turns = 0
-        self.dropped = 0
-        self.temporary = False
-        """A client made it: it lives until :meth:`Broker.remove`, with consumers or without."""
-
-    @property
-    def lossy(self) -> bool:
-        """Everybody here asked for at most once and nothing outlives them: a full queue loses messages, not senders."""
-        return not self.ttl and not self.temporary and all(consumer.at_most_once for consumer in self.consumers)
-
-    def next_consumer(self) -> Consumer | None:
-        """The least loaded consumer with credit; among equals, the one whose turn is longest ago."""
-        consumers = self.consumers
-        if len(consumers) == 1:
-            return consumers[0] if consumers[0].credit > 0 else None
-        best: Consumer | None = None
-        for consumer in consumers:
-            if consumer.credit > 0 and (
-                best is None
-                or consumer.holds < best.holds
-                or (consumer.holds == best.holds and consumer.turn < best.turn)
-            ):
-                best = consumer
-        return best
-
-    def willing_consumer(self, message: Queued) -> Consumer | None:
-        """The least loaded consumer with credit that has not refused the message."""
-        refusers = self.refusers[message.sequence]
-        willing = [consumer for consumer in self.consumers if consumer.credit > 0 and consumer not in refusers]
-        return min(willing, key=lambda consumer: (consumer.holds, consumer.turn), default=None)
-
-    def append(self, message: Queued) -> None:
-        self.queue.append(message)
-        self.bytes += len(message.rest)
-        self._note_expiry(message)
-
-    def put_back(self, message: Queued) -> None:
-        """Give a message the place that it had before it was given out."""
-        if self.refusers and message.sequence in self.refusers:
-            self.refused.append(message)
-        elif not self.queue or message.sequence < self.queue[0].sequence:
-            self.queue.appendleft(message)
-        else:
-            heappush(self.late, (message.sequence, message))
-        self.bytes += len(message.rest)
-        self._note_expiry(message)
-
-    def rest(self, message: Queued) -> None:
-        """Keep a message out of the queue until :meth:`wake`."""
-        self.resting[message.sequence] = message
-        self.bytes += len(message.rest)
-        self._note_expiry(message)
-
-    def wake(self, sequence: int) -> bool:
-        """Give a resting message its place in the queue again; returns False where there is none of that number."""
-        message = self.resting.pop(sequence, None)
-        if message is None:
-            return False
-        self.bytes -= len(message.rest)
-        self.put_back(message)
-        return True
-
-    def take(self) -> Queued:
-        """Take the first message out of the queue. Raises IndexError where there is none."""
-        message = self.queue.popleft()
-        self.bytes -= len(message.rest)
-        late = self.late
-        if late and (not self.queue or late[0][0] < self.queue[0].sequence):
-            self.queue.appendleft(heappop(late)[1])
-        return message
-
-    @property
-    def count(self) -> int:
-        """How many messages wait."""
-        return len(self.queue) + len(self.late) + len(self.resting) + len(self.refused)
-
-    def waiting(self) -> Iterator[Queued]:
-        """The messages that wait, in their order."""
-        late = (message for _, message in sorted(self.late))
-        return merge(self.queue, late, sorted(self.resting.values(), key=_SEQUENCE), key=_SEQUENCE)
-
-    def _note_expiry(self, message: Queued) -> None:
-        if message.expires is not None and (self.next_expiry is None or message.expires < self.next_expiry):
-            self.next_expiry = message.expires
-
-    def drop_expired(self, now: float) -> list[Queued]:
-        """Returns what was dropped."""
-        if self.next_expiry is None or self.next_expiry > now:
-            return []
-        expired = [message for message in self.waiting() if message.expires is not None and message.expires <= now]
-        self.withdraw({message.sequence for message in expired})
-        return expired
-
-    def withdraw(self, sequences: AbstractSet[int]) -> set[int]:
-        """Take those among ``sequences`` that wait out of the queue; returns which these were."""
-        everything = list(self.waiting())
-        alive = [message for message in everything if message.sequence not in sequences]
-        found = {message.sequence for message in everything if message.sequence in sequences}
-        self.queue = deque(message for message in alive if message.sequence not in self.resting)
-        self.late = []
-        self.resting = {sequence: m for sequence, m in self.resting.items() if sequence not in sequences}
-        self.bytes = sum(len(message.rest) for message in alive)
-        self.next_expiry = min((m.expires for m in alive if m.expires is not None), default=None)
-        return found
+"""Seconds that a message rests after its second loss in a row, doubled with each further loss, and the longest rest."""
+_accepted: Final = Outcome.ACCEPTED
 
 
 class Broker:
-    """All destinations of a server. Without a ledger nothing outlives it."""
+    """All destinations of a server. Without a journal nothing outlives the server."""
 
-    def __init__(self, limits: Limits | None = None, ledger: Ledger | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, journal: Journal | None = None) -> None:
         self.limits = limits or Limits()
-        self.ledger = ledger
+        self.journal = journal
+        self.observer: Observer | None = None
+        self.published = 0
+        """The number of accepted messages that went to at least one destination."""
         self.expired = 0
-        """Messages whose time to live ended while they waited."""
+        """The number of messages whose time to live ended while they waited."""
         self.unfinished = 0
-        """Bytes of messages that are still on their way in."""
+        """Bytes of messages that have arrived in part."""
         self.unsent = 0
-        """Bytes on their way out, which clients have not read."""
+        """Bytes of output that clients have not read yet."""
         self._most_waiting = self.limits.memory // 8 * 7
-        """Messages that would wait are refused before those that somebody takes at once."""
+        """Bytes of memory above which a message that would have to wait is refused.
+
+        A message that a consumer takes at once may use all of the memory.
+        """
         self._taken = 0
-        """Memory: what the last count found, and what has come since."""
+        """Bytes of memory at the last count, plus all that has arrived since."""
         self._counted = 0
         self._counted_at = float("-inf")
-        self.destinations: dict[Name, Destination] = {}
+        self.destinations: dict[DestinationName, Destination] = {}
         self._of_user: Counter[str | None] = Counter()
         self._of_client: Counter[Owner] = Counter()
         self._by_topic: PatternMap[Destination] = PatternMap()
@@ -299,18 +80,26 @@ class Broker:
         self._sequence = 0
         self._number = 0
         self._resting: list[tuple[float, int, Destination]] = []
-        """A heap: when which message of which destination has rested. Some of these are gone by then."""
+        """A heap of resting messages: the end of the rest, the message's sequence and its destination.
+
+        Some of these messages are gone before their rest ends.
+        """
 
     def publish(
-        self, message: Admitted, now: float, tell: Tell | None = None
+        self, message: Publication, now: float, tell: Tell | None = None, sender: object = None
     ) -> tuple[Outcome | None, Condition | None]:
         """Give a message to every destination that its topic matches.
 
-        Returns ACCEPTED, RELEASED where nobody is subscribed, or REJECTED with a condition where a destination is full
-        or what has to be kept cannot be: then it was given to none.
+        Args:
+            message: The message.
+            now: The time in seconds on the broker's clock.
+            tell: Called once: with None when all kept copies are safe, or with the error. Needs a journal.
+            sender: The sender, for the observer.
 
-        ``tell``, only with a ledger, says that the sender wants to know when it is safe. Where a destination keeps it,
-        the outcome is None, and ``tell`` is called later, or just before.
+        Returns:
+            ACCEPTED; RELEASED if there is no subscriber; or REJECTED with a condition if a destination is full or the
+            message cannot be kept. A rejected message goes to no destination. The outcome is None if ``tell`` gets the
+            result, shortly before the return or later.
         """
         found, bare = self._by_topic.find(message.topic), message.bare
         if not found:
@@ -334,36 +123,44 @@ class Broker:
                 if self._is_full(destination, size) and not taken and not destination.lossy:
                     return Outcome.REJECTED, self._full(destination)
         expires = None if message.ttl is None else now + message.ttl / 1000
-        ledger = self.ledger
+        journal = self.journal
         receipt: Receipt | None = None
-        if tell is not None and ledger is not None and any(destination.ttl for destination in found):
-            if ledger.failing is not None:
-                return Outcome.REJECTED, _not_kept(ledger.failing)
+        if tell is not None and journal is not None and any(destination.ttl for destination in found):
+            if journal.failing is not None:
+                return Outcome.REJECTED, _not_kept(journal.failing)
             receipt = Receipt(tell)
+        self.published += 1
+        observer = self.observer
+        story = None if observer is None or observer.allowance <= 0 else observer.published(message, now, sender)
         for destination in found:
             self._sequence += 1
+            destination.arrived += 1
             consumer = None if destination.queue else destination.next_consumer()
-            if receipt is None or ledger is None or not destination.ttl:
-                queued = Queued(message, expires, self._sequence)
+            if receipt is None or journal is None or not destination.ttl:
+                queued = Queued.of(message, expires, self._sequence)
             else:
-                queued = Kept(message, expires, self._sequence)
-                ledger.put(destination, queued, receipt, now if consumer is None else now + GRACE, now)
+                queued = Stored.of(message, expires, self._sequence)
+                journal.put(destination, queued, receipt, now if consumer is None else now + GRACE, now)
             if bare is not None and destination.name.link is not None:
                 queued.rest = bare
+            if story is not None:
+                queued.trace = story.trace(destination, queued)
             if consumer is not None:
                 if not self._give(destination, consumer, queued, now):
                     self._dispatch(destination, now)
             elif self._is_full(destination, size):
                 destination.dropped += 1
+                if (trace := self._trace(destination, queued)) is not None:
+                    trace.dropped("full")
             else:
                 destination.append(queued)
         if receipt is not None:
             receipt.safe()
             return None, None
-        return Outcome.ACCEPTED, None
+        return _accepted, None
 
     def memory(self) -> int:
-        """Bytes that all messages take: waiting, unsettled, unfinished, and not read by their clients."""
+        """Return the bytes of all messages: waiting, unsettled, unfinished, and not read by their clients."""
         total = self.unfinished + self.unsent
         for destination in self.destinations.values():
             total += destination.bytes + MESSAGE_OVERHEAD * destination.count
@@ -372,8 +169,10 @@ class Broker:
         return total
 
     def _recount(self, now: float) -> int:
-        """Memory seems to be over its limit. What comes is counted as it comes; that something has gone shows in a
-        count of all, which is not made too often. Returns by how much less there is.
+        """Count all memory, because it seems to be over its limit. Return the difference to the old figure in bytes.
+
+        Arrivals are counted at once, but only this count notices freed memory. It is made once in ``RECOUNT``
+        seconds at most, unless an eighth of the limit has arrived meanwhile.
         """
         before = self._taken
         if now - self._counted_at >= RECOUNT or before - self._counted >= self.limits.memory // 8:
@@ -394,7 +193,7 @@ class Broker:
         )
 
     def excess(self, owner: Owner) -> Condition | None:
-        """Why a client may not make one more destination, None if it may."""
+        """Return the reason why a client may not make another destination; None if it may."""
         limits, user, client = self.limits, self._of_user[owner.user], self._of_client[owner]
         if len(self.destinations) >= limits.destinations:
             return limits.reached("destinations", f"the server has {len(self.destinations)} destinations already")
@@ -408,16 +207,21 @@ class Broker:
 
     def subscribe(
         self,
-        name: Name,
+        name: DestinationName,
         ttl: float,
         deliver: Callable[[Queued, float], None],
         *,
         at_most_once: bool,
         owner: Owner | None = None,
     ) -> Consumer:
-        """Add a consumer, with no credit yet. ``ttl`` (seconds) replaces what the destination had before.
+        """Add a consumer without credit.
 
-        ``owner`` is the client that a new destination counts for: ask :meth:`excess` first.
+        Args:
+            name: The name of the destination, which is made if it is missing.
+            ttl: Seconds that the destination outlives its last consumer. Replaces the old value.
+            deliver: Sends a message to the consumer.
+            at_most_once: Whether a message is settled as soon as it is sent.
+            owner: The client that a new destination counts for. Call :meth:`excess` first.
         """
         destination = self.destinations.get(name)
         if destination is None:
@@ -431,6 +235,8 @@ class Broker:
 
     def _add(self, destination: Destination) -> None:
         self.destinations[destination.name] = destination
+        if self.observer is not None:
+            self.observer.added(destination)
         self._by_topic.add(destination.name.pattern, destination)
         self._of_user[destination.owner.user] += 1
         self._of_client[destination.owner] += 1
@@ -438,18 +244,18 @@ class Broker:
             self._by_link[destination.name.client_id, destination.name.link] = destination
 
     def lasting(self, client_id: str, link: str) -> Destination | None:
-        """Return the destination of a plain address that a client's link of that name left behind, or still has."""
+        """Return the lasting destination of a client's link with a plain address, or None. ``link`` is its name."""
         return self._by_link.get((client_id, link))
 
-    def create(self, name: Name, owner: Owner | None = None) -> None:
-        """Make a destination that a client asked for, which takes messages before it has a consumer."""
+    def create(self, name: DestinationName, owner: Owner | None = None) -> None:
+        """Make a destination at a client's request. It takes messages before it has a consumer."""
         self._number += 1
         destination = Destination(name, self._number, owner)
         destination.temporary = True
         self._add(destination)
 
-    def remove(self, name: Name) -> None:
-        """End a destination with what waits in it; consumers that it still has get nothing more."""
+    def remove(self, name: DestinationName) -> None:
+        """End a destination and its waiting messages. Its consumers get no further messages."""
         destination = self.destinations.get(name)
         if destination is not None:
             destination.temporary = False
@@ -460,11 +266,11 @@ class Broker:
     def _set_life(self, destination: Destination, ttl: float, forget_at: float | None) -> None:
         before = destination.ttl, destination.forget_at
         destination.ttl, destination.forget_at = ttl, forget_at
-        if self.ledger is not None and before != (ttl, forget_at):
-            self.ledger.changed(destination)
+        if self.journal is not None and before != (ttl, forget_at):
+            self.journal.changed(destination)
 
     def give_credit(self, consumer: Consumer, credit: int, now: float) -> None:
-        """The consumer may be given ``credit`` more messages, all told."""
+        """Set the number of further messages that the consumer may get."""
         if consumer.over:
             return
         consumer.credit = credit
@@ -472,42 +278,52 @@ class Broker:
             self._dispatch(consumer.destination, now)
 
     def settle(self, consumer: Consumer, message: Queued, outcome: Outcome, now: float) -> None:
-        """A consumer is done with a message. Released and modified ones go back; modified ones count as tried."""
+        """Settle a message. A released or modified one goes back; a modified one counts as a delivery attempt."""
         if consumer.over:
-            return  # the message has been given back
+            return  # the message has already gone back
         consumer.holds -= 1
         destination = consumer.destination
-        if outcome is Outcome.ACCEPTED or outcome is Outcome.REJECTED:
+        if outcome is _accepted or outcome is Outcome.REJECTED:
             if destination.refusers:
                 destination.refusers.pop(message.sequence, None)
-            if message.kept:
+            if message.stored:
                 self._done(message)
+            trace = message.trace if outcome is Outcome.ACCEPTED else self._trace(destination, message)
+            if trace is not None:
+                trace.settled(consumer, outcome, now)
             return
         if outcome is Outcome.MODIFIED:
             self._tried(message)
         message.begun, message.losses = False, 0
         if outcome is Outcome.UNDELIVERABLE:
             destination.refusers.setdefault(message.sequence, set()).add(consumer)
+        if (trace := self._trace(destination, message)) is not None:
+            trace.settled(consumer, outcome, now)
         destination.put_back(message)
         self._dispatch(destination, now)
 
     def unsubscribe(self, consumer: Consumer, unsettled: Iterable[Queued], now: float, *, forget: bool) -> None:
-        """A consumer is gone. What it held goes back; ``forget`` sets the time to live to 0.
+        """End a consumer and give its unsettled messages back. ``forget`` sets the destination's time to live to 0.
 
-        Nothing happens to a consumer that is over already.
+        A consumer that has already ended is ignored.
         """
         if self._take_out(consumer, unsettled, now, forget=forget):
             self._dispatch(consumer.destination, now)
 
     def _take_out(self, consumer: Consumer, unsettled: Iterable[Queued], now: float, *, forget: bool = False) -> bool:
-        """Returns whether its destination has other consumers, which may be given what it held."""
+        """End a consumer. Return whether its destination has other consumers, which may get its messages."""
         if consumer.over:
             return False
         consumer.over, consumer.credit = True, 0
         destination = consumer.destination
         destination.consumers.remove(consumer)
-        for message in sorted(unsettled, key=_SEQUENCE, reverse=True):  # the last one first: each is then the first
-            self._lost(consumer, message, now)
+        unsent = {message.sequence for message in consumer.unsent()}
+        for message in sorted(unsettled, key=BY_SEQUENCE, reverse=True):  # backwards: each goes to the queue's front
+            if message.sequence in unsent:
+                message.given -= 1
+                destination.put_back(message)
+            else:
+                self._lost(consumer, message, now)
         if forget:
             self._set_life(destination, 0.0, None)
         if destination.consumers:
@@ -518,20 +334,33 @@ class Broker:
             self._forget(destination)
         return False
 
+    def purge(self, destination: Destination, sequences: AbstractSet[int] | None = None) -> list[Queued]:
+        """Remove waiting messages from a destination: all, or those with some sequences. Return the removed ones."""
+        everything = [*destination.waiting(), *destination.refused]
+        gone = [message for message in everything if sequences is None or message.sequence in sequences]
+        destination.withdraw({message.sequence for message in gone})
+        for message in gone:
+            self._done(message)
+            if message.trace is not None:
+                message.trace.dropped("purged")
+        return gone
+
     def drop(self, destination: Destination) -> bool:
-        """Forget a destination and its messages; False where it has subscribers, and then it stays."""
+        """Forget a destination and its messages. Return False, and keep the destination, if it has subscribers."""
         if destination.consumers:
             return False
         self._forget(destination)
         return True
 
     def _lost(self, consumer: Consumer, message: Queued, now: float) -> None:
-        """A message goes back because its consumer is gone; from the second time on it rests before."""
+        """Give back a message whose consumer has ended. From the second loss in a row on the message rests first."""
         marks, destination = consumer.marks, consumer.destination
         if message.begun or marks is Marks.NONE or (marks is Marks.REDELIVERED and message.given == 1):
             self._tried(message)
         message.begun = False
         message.losses += 1
+        if (trace := self._trace(destination, message)) is not None:
+            trace.lost(consumer, now)
         if message.losses == 1:
             destination.put_back(message)
         else:
@@ -541,11 +370,11 @@ class Broker:
 
     @property
     def wake_at(self) -> float | None:
-        """When to call :meth:`wake` next; None while no message rests."""
+        """The time of the next call of :meth:`wake`; None while no message rests."""
         return self._resting[0][0] if self._resting else None
 
     def wake(self, now: float) -> None:
-        """Give out the messages that have rested."""
+        """Give out the messages whose rest has ended."""
         woken: dict[Destination, None] = {}
         while self._resting and self._resting[0][0] <= now:
             _, sequence, destination = heappop(self._resting)
@@ -555,7 +384,7 @@ class Broker:
             self._dispatch(destination, now)
 
     def sweep(self, now: float) -> None:
-        """Forget destinations and messages whose time to live is over. Call it every second or so."""
+        """Forget destinations and messages whose time to live has ended. Call this about once a second."""
         self.wake(now)
         for destination in list(self.destinations.values()):
             if destination.forget_at is not None and destination.forget_at <= now:
@@ -565,15 +394,28 @@ class Broker:
 
     def _tried(self, message: Queued) -> None:
         message.count = min(message.count + 1, MOST_COUNT)
-        if message.kept and self.ledger is not None:
-            self.ledger.count(message)
+        if message.stored and self.journal is not None:
+            self.journal.count(message)
+
+    def _trace(self, destination: Destination, message: Queued) -> Trace | None:
+        """Return the trace of a message to which something unusual happens. None if the observer has none."""
+        if message.trace is None and self.observer is not None:
+            message.trace = self.observer.unwatched(destination, message)
+        return message.trace
+
+    def _expire(self, destination: Destination, message: Queued, now: float) -> None:
+        """End a message that has left the queue after its time to live."""
+        self.expired += 1
+        self._done(message)
+        if (trace := self._trace(destination, message)) is not None:
+            trace.expired(now)
 
     def _done(self, message: Queued) -> None:
-        if message.kept and self.ledger is not None:
-            self.ledger.remove(message)
+        if message.stored and self.journal is not None:
+            self.journal.remove(message)
 
     def _offer_refused(self, destination: Destination, now: float) -> None:
-        """Give messages that some consumers cannot deliver to others, and drop those whose time to live is over."""
+        """Give messages that some consumers refused to other consumers, and drop the expired ones."""
         refused, destination.refused = destination.refused, []
         for message in refused:
             expired = message.expires is not None and message.expires <= now
@@ -586,20 +428,22 @@ class Broker:
                 self._give(destination, consumer, message, now)
             else:
                 del destination.refusers[message.sequence]
-                self.expired += 1
-                self._done(message)
+                self._expire(destination, message, now)
 
     def _drop_expired(self, destination: Destination, now: float) -> None:
         if destination.refused:
             self._offer_refused(destination, now)
         for message in destination.drop_expired(now):
-            self.expired += 1
-            self._done(message)
+            self._expire(destination, message, now)
 
     def _forget(self, destination: Destination) -> None:
         self._set_life(destination, 0.0, None)
         for message in [*destination.waiting(), *destination.refused]:
             self._done(message)
+            if message.trace is not None:
+                message.trace.dropped("forgotten")
+        if self.observer is not None:
+            self.observer.forgotten(destination)
         del self.destinations[destination.name]
         self._by_topic.remove(destination.name.pattern, destination)
         owner = destination.owner
@@ -620,34 +464,36 @@ class Broker:
             if message.expires is None or message.expires > now:
                 self._give(destination, consumer, message, now)
             else:
-                self.expired += 1
-                self._done(message)
+                self._expire(destination, message, now)
 
     def _give(self, destination: Destination, consumer: Consumer, message: Queued, now: float) -> bool:
-        """Returns False when the consumer could not take it: the consumer is over, and the message waits again."""
+        """Give a message to a consumer. Return False if the consumer failed: it has ended, and the message waits."""
         consumer.credit -= 1
         if not consumer.at_most_once:
             consumer.holds += 1
         destination.turns += 1
         consumer.turn = destination.turns
         message.given += 1
+        consumer.taken += 1
+        if message.trace is not None:
+            message.trace.given(consumer, now)
         try:
             consumer.deliver(message, now)
         except Exception:
             log.exception("a consumer of %s is ended: it failed to take a message", destination.name)
             self._tried(message)
-            destination.put_back(message)  # it need not rest: this is no fault of its own
+            destination.put_back(message)  # no rest: the failure is not the message's fault
             self._take_out(consumer, [other for other in consumer.held() if other is not message], now)
             consumer.failed()
             return False
-        if consumer.at_most_once and message.kept:
+        if consumer.at_most_once and message.stored:
             self._done(message)
         return True
 
-    # What outlives the server
+    # Destinations and messages that outlive the server
 
-    def restore(self, destinations: Iterable[Destination], messages: Iterable[tuple[int, Kept]], now: float) -> None:
-        """Begin with what a store had: destinations, and messages by the numbers of their destinations, in order.
+    def restore(self, destinations: Iterable[Destination], messages: Iterable[tuple[int, Stored]], now: float) -> None:
+        """Begin with the content of a store: destinations, and messages with their destinations' numbers, in order.
 
         A destination that had consumers lives on for its time to live from now.
         """
@@ -660,7 +506,7 @@ class Broker:
                 self._set_life(destination, destination.ttl, now + destination.ttl)
         for number, message in messages:
             self._sequence = max(self._sequence, message.sequence)
-            message.given = 1  # maybe: the store does not say
+            message.given = 1  # perhaps: the store does not know
             if number in by_number:
                 by_number[number].append(message)
             else:
@@ -669,18 +515,19 @@ class Broker:
         self._counted = self._taken = self.memory()
 
     def written(self, batch: Batch) -> None:
-        """The store has a batch of the ledger."""
-        if self.ledger is not None:
-            self.ledger.written(batch)
+        """Note that the store has written a batch of the journal."""
+        if self.journal is not None:
+            self.journal.written(batch)
 
     def not_written(self, batch: Batch, reason: str) -> None:
-        """The store could not take a batch. Its messages that wait are withdrawn and refused; of those that a consumer
-        has, the senders wait for that consumer, or for a better store.
+        """Note that the store could not write a batch. Withdraw and refuse those of its messages that wait.
+
+        For a message that a consumer has, the sender waits until the consumer settles it or the store works again.
         """
-        if self.ledger is None:
+        if self.journal is None:
             return
         left: dict[Destination, dict[int, Put]] = {}
-        for put in self.ledger.not_written(batch, reason):
+        for put in self.journal.not_written(batch, reason):
             left.setdefault(put.destination, {})[put.message.sequence] = put
         for destination, puts in left.items():
             withdrawn = destination.withdraw(puts.keys())
@@ -688,7 +535,7 @@ class Broker:
                 if sequence in withdrawn:
                     put.receipt.refuse(_not_kept(reason))
                 else:
-                    self.ledger.retry(put)
+                    self.journal.retry(put)
 
 
 def _not_kept(reason: str) -> Condition:

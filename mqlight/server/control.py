@@ -1,7 +1,7 @@
-"""How an operator's command reaches the destinations of a server: a Unix socket in the folder of the store.
+"""The operator's access to the destinations of a server: a Unix socket in the folder of the store.
 
-A request is one line of JSON, and so is its answer. Where no server runs on the folder, the command opens the store
-itself and gives itself the same answer.
+A request is one line of JSON, and so is its answer. If no server runs on the folder, the command opens the store and
+makes the same answer itself.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ import gevent
 from gevent.server import StreamServer
 
 from mqlight.server.broker import Broker
-from mqlight.server.ledger import Ledger
+from mqlight.server.journal import Journal
 from mqlight.server.store import FILE, Store
 
 log = logging.getLogger(__name__)
 
 SOCKET = "messages.control"
 PATIENCE = 10.0
-"""Seconds that either side waits for the other."""
+"""Seconds that each side waits for the other."""
 _MOST = 1024 * 1024
-"""Bytes of a request: numbers of destinations, at most."""
+"""The most bytes of a request; nearly all of them are numbers of destinations."""
 
 Request = dict[str, Any]
-"""``drop``: whether to drop those that are found. ``numbers``, ``user``, ``client``: which ones; each may be None."""
+"""``drop``: whether to drop chosen destinations. ``numbers``, ``user``, ``client``: the choice; each can be None."""
 Row = dict[str, Any]
 """A destination: ``number``, ``name``, ``user``, ``client``, ``messages``, ``bytes``, ``subscribers``, ``forget_in`` in
 seconds (None while there are subscribers), and ``dropped``."""
 
 
 class ControlError(Exception):
-    """The destinations cannot be reached: the sentence says why."""
+    """The command cannot reach the destinations. The text gives the reason."""
 
 
 def answer(broker: Broker, request: Request, now: float) -> list[Row]:
-    """List the destinations that a request means, and drop them if it says so and they have no subscribers."""
+    """List the destinations that a request chooses. If it says so, drop those without subscribers."""
     numbers = request["numbers"] and set(request["numbers"])
     rows = []
     for each in list(broker.destinations.values()):
@@ -67,9 +67,10 @@ def answer(broker: Broker, request: Request, now: float) -> list[Row]:
 
 
 class Control:
-    """Answers requests while a server runs. ``changed()`` is called after each that dropped something.
+    """The socket that answers requests while a server runs.
 
-    A folder whose path is too long for a socket gets none, with a warning.
+    ``changed()`` is called after each request that dropped a destination. If the folder's path is too long for a
+    socket, a warning is logged and no request is answered.
     """
 
     def __init__(self, broker: Broker, changed: Callable[[], None], folder: Path) -> None:
@@ -79,7 +80,7 @@ class Control:
         self._server: StreamServer | None = None
         sock = socket.socket(socket.AF_UNIX)
         try:
-            self._path.unlink(missing_ok=True)  # of a server that was killed: the store is ours
+            self._path.unlink(missing_ok=True)  # left by a killed server: only one process can have the store
             sock.bind(str(self._path))
             self._path.chmod(0o600)
             sock.listen(8)
@@ -113,9 +114,11 @@ class Control:
 
 
 def ask(folder: Path, request: Request) -> list[Row]:
-    """Have the server that runs on a folder answer a request, or else answer it from the store.
+    """Send a request to the server that runs on a folder. Without a server, answer it from the store.
 
-    Raises ControlError, and StoreError for a store that cannot be used.
+    Raises:
+        ControlError: There is no store, or the server does not answer.
+        StoreError: The store is unusable.
     """
     if not os.path.exists(folder / FILE):
         raise ControlError(f"there is no store in {folder}; give the folder that the server has with --data")
@@ -135,8 +138,8 @@ def ask(folder: Path, request: Request) -> list[Row]:
 
 def _answer_from_store(folder: Path, request: Request) -> list[Row]:
     with closing(Store(folder)) as store:
-        ledger = Ledger()
-        broker = Broker(ledger=ledger)
+        journal = Journal()
+        broker = Broker(journal=journal)
         now = time.monotonic()
         found, messages = store.load()
         lives = {destination.number: destination.forget_at for destination in found}
@@ -144,10 +147,10 @@ def _answer_from_store(folder: Path, request: Request) -> list[Row]:
         rows = answer(broker, request, now)
         if not any(row["dropped"] for row in rows):
             return rows
-        for destination in broker.destinations.values():  # a look at the store must not make them live longer
+        for destination in broker.destinations.values():  # this command must not prolong the destinations' lives
             destination.forget_at = lives[destination.number]
-        while ledger:
-            batch = ledger.take(math.inf)
+        while journal:
+            batch = journal.take(math.inf)
             store.write(batch)
             store.commit()
             broker.written(batch)
@@ -155,7 +158,11 @@ def _answer_from_store(folder: Path, request: Request) -> list[Row]:
 
 
 def _line(sock: Any, most: float = _MOST) -> bytes:
-    """The bytes up to the end of a line. Raises ValueError where it is too long or never ends."""
+    """Return the bytes up to the end of a line.
+
+    Raises:
+        ValueError: The line has more than ``most`` bytes, or no end.
+    """
     data = bytearray()
     while not data.endswith(b"\n"):
         more = sock.recv(65536)
@@ -163,5 +170,3 @@ def _line(sock: Any, most: float = _MOST) -> bytes:
         if not more or len(data) > most:
             raise ValueError("it is no line of JSON")
     return bytes(data)
-
-

@@ -1,41 +1,28 @@
-"""A server with the limits of IBM MQ's AMQP channel, so that clients can be shown to live with them.
+"""A server with the limits of IBM MQ's AMQP channel, to show that clients work within them.
 
-The rules of this file, those that IBM documents (IBM MQ itself was not run):
+The rules of this file are those that IBM documents (IBM MQ itself was not run):
 
 * All links of a connection are on one session; a second one ends the connection.
-* A message with message-annotations, or with a message-id or correlation-id that is a number or a UUID, is rejected.
-* A receiver accepts what it gets. Any other outcome ends the connection.
-* A sender's link names its topic, and a message that nobody is subscribed to is accepted and dropped.
+* A message is rejected if it has message-annotations, or a message-id or correlation-id that is a number or a UUID.
+* A receiver accepts each message. Any other outcome ends the connection.
+* A sender's link names its topic. A message without subscribers is accepted and dropped.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mqlight.amqp.link import Link
+from mqlight.amqp.message import MessageError, decode
 from mqlight.amqp.types import Condition, Handle, Outcome
-from mqlight.server.connection import ClientConnection
-from mqlight.wire.message import MessageError, decode
+from mqlight.server.links import ConsumerLink, Publisher
+from mqlight.server.protocol import ServerProtocol
 
 PRODUCT = "IBM MQ, as the mqlight server plays it"
 
 
-class IbmMqConnection(ClientConnection):
-    """A client that is served as IBM MQ would serve it."""
-
-    offered = ()
-    granted = frozenset(("topic",))
-
-    def on_attach(self, link: Link) -> None:
-        if any(other.session != link.session for other in self.engine.links()):
-            self.close(Condition("amqp:not-allowed", "a connection has one session here, as with IBM MQ"), self._now)
-        else:
-            super().on_attach(link)
-
-    def _attach_publisher(self, link: Link) -> Condition | None:
-        if not link.target.address:
-            return Condition("amqp:not-implemented", "there is no anonymous relay here, as with IBM MQ; name a topic")
-        return super()._attach_publisher(link)
+class IbmMqPublisher(Publisher):
+    """A link that a client sends on, with the limits of IBM MQ."""
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         wrong = _wrong(data)
@@ -44,16 +31,43 @@ class IbmMqConnection(ClientConnection):
         else:
             link.settle(handle, Outcome.REJECTED, Condition("amqp:not-implemented", wrong))
 
+
+class IbmMqConsumerLink(ConsumerLink):
+    """A link that a client receives on, with the limits of IBM MQ."""
+
     def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
         super().on_outcome(link, token, outcome, condition)
         if outcome is not Outcome.ACCEPTED:
             name = outcome.name.lower()
             reason = f"a message is accepted here, as with IBM MQ, and not {name}"
-            self.close(Condition("amqp:not-implemented", reason), self._now)
+            self.client.close(Condition("amqp:not-implemented", reason), self.client.now)
+
+
+class IbmMqProtocol(ServerProtocol):
+    """A client that the server treats as IBM MQ would."""
+
+    offered: ClassVar[tuple[str, ...]] = ()
+    granted: ClassVar[frozenset[str]] = frozenset(("topic",))
+    publisher: ClassVar[type[Publisher]] = IbmMqPublisher
+    consumer: ClassVar[type[ConsumerLink]] = IbmMqConsumerLink
+
+    def on_attach(self, link: Link) -> None:
+        if any(other.session != link.session for other in self.engine.links()):
+            self.close(Condition("amqp:not-allowed", "a connection has one session here, as with IBM MQ"), self.now)
+        else:
+            super().on_attach(link)
+
+    def _attach_publisher(self, link: Link) -> Condition | None:
+        if not link.target.address:
+            return Condition("amqp:not-implemented", "there is no anonymous relay here, as with IBM MQ; name a topic")
+        return super()._attach_publisher(link)
 
 
 def _wrong(data: bytes) -> str | None:
-    """What IBM MQ would not take in a message. None also for what is no message, of which others have more to say."""
+    """Return the reason why IBM MQ would reject a message; None if it would accept it.
+
+    Bytes that are no message also return None: another part of the server rejects them.
+    """
     try:
         message = decode(data)
     except MessageError:

@@ -1,7 +1,7 @@
-"""Accepts connections and moves their bytes, on gevent's event loop.
+"""The listening socket: accepts connections and moves their bytes, on gevent's event loop.
 
-Everything here runs as callbacks of one loop and nothing in it waits, so no lock is needed and the messages of one read
-are answered by one write per client.
+All code here runs as callbacks of one loop and never waits, so it needs no lock. The messages of one read are answered
+by one write per client.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from mqlight.amqp.engine import READ
 from mqlight.amqp.types import Condition
 from mqlight.server.access import Networks, Visitor
 from mqlight.server.broker import Broker
-from mqlight.server.connection import ClientConnection
-from mqlight.server.door import Door
-from mqlight.server.ledger import Ledger
+from mqlight.server.journal import Journal
 from mqlight.server.limits import Limits
+from mqlight.server.login import Logins
+from mqlight.server.permissions import User
+from mqlight.server.protocol import ServerProtocol
 from mqlight.server.sasl import farewell
 from mqlight.server.store import Store
-from mqlight.server.tls import Source, Tls, TlsError
+from mqlight.server.tls import Output, Tls, TlsError
 from mqlight.server.users import UsersFile
 from mqlight.server.writer import Writer
 
@@ -35,14 +36,14 @@ log = logging.getLogger(__name__)
 
 _READ, _WRITE = 1, 2
 SWEEP = 1.0
-"""Seconds between looks at heartbeats and times to live."""
+"""Seconds between two checks of heartbeats and times to live."""
 LINGER = 2.0
-"""Seconds that a client has to read the last words for it."""
+"""Seconds that a client has to read the server's last bytes."""
 LEAVING = 100
-"""Clients without room that may take their time to read so."""
+"""The most clients without room that may still read the server's refusal."""
 
 
-class Wire:
+class ClientSocket:
     """A client's socket."""
 
     def __init__(
@@ -53,7 +54,7 @@ class Wire:
         self.host = host
         self.client = listener.client(self, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._tls = None if tls is None else Tls(tls, self.client)
-        self._source: Source = self.client if self._tls is None else self._tls
+        self._source: Output = self.client if self._tls is None else self._tls
         self._hurried = listener.limits.unread // 64
         loop = get_hub().loop
         self._readable = loop.io(sock.fileno(), _READ)
@@ -61,12 +62,12 @@ class Wire:
         self._beat = loop.timer(0)
         self._writing = False
         self._ignored = 0
-        """Bytes read since the client's socket took all there was for it."""
+        """Bytes that were read since the client last read all of its output."""
         self._waits = False
-        """Nothing is read: its login is looked at, or it does not read itself."""
+        """Whether reading is paused: the login is being checked, or the client does not read its output."""
         self._closed_at: float | None = None
         self._over = False
-        """All is said, and only the client's end of input is waited for."""
+        """Whether all output is sent, and the server only waits for the client's end of input."""
         self.closed = False
         self.since = time.monotonic()
         log.info("%s: a connection from here", self.client.address)
@@ -75,6 +76,16 @@ class Wire:
     @property
     def visitor(self) -> Visitor:
         return Visitor(self.host, self._tls is not None, None if self._tls is None else self._tls.common_name)
+
+    def decided(self, answer: User | str | None) -> None:
+        """Take the user who logs in, or the reason for a refusal; None after a fault of the server."""
+        now = time.monotonic()
+        if answer is None:
+            self.client.close(Condition("amqp:internal-error", "a fault of the server"), now)
+        else:
+            self.client.decide(answer, now)
+        self.flush()
+        self.read_again()
 
     def _read(self) -> None:
         try:
@@ -130,19 +141,19 @@ class Wire:
             log.exception("%s: a fault of the server at the end of this connection", self.client.address)
 
     def fail(self, now: float) -> None:
-        """A fault of the server, which is being logged, ends this connection and no other."""
+        """End this connection, and no other, after a fault of the server. Log the fault."""
         log.exception("%s: a fault of the server ends this connection", self.client.address)
         self._end_of_input(now)
         self.close()
 
     def read_again(self) -> None:
-        """What reading waited for has come."""
+        """Read from the socket again, unless the login is still pending or the client still does not read."""
         if self._waits and not self.closed and not self.client.pending and self._ignored <= self._hurried:
             self._waits = False
             self._readable.start(self._read)
 
     def flush(self) -> None:
-        """Send what there is, as far as the socket takes it; the rest when it takes more."""
+        """Send the output, as far as the socket takes it. The rest goes when the socket takes more."""
         if self._writing or self.closed:
             return
         source, sock = self._source, self.sock
@@ -152,7 +163,7 @@ class Wire:
             except (BlockingIOError, InterruptedError):
                 size = 0
             except OSError:
-                return  # the same fact is about to be read from the socket
+                return  # the next read from the socket reports the same error
             source.sent(size)
             if size < len(data):
                 self._writing = True
@@ -165,7 +176,7 @@ class Wire:
             self._say_no_more()
 
     def _say_no_more(self) -> None:
-        """Closing at once would take from the client what it has not read yet, if it is still sending."""
+        """Close the sending side only. A full close could destroy output that the client has not read yet."""
         self._over = True
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -184,7 +195,7 @@ class Wire:
             self.fail(time.monotonic())
 
     def tick(self, now: float) -> None:
-        """Let time pass. A client that is to go, and does not read or close its end, is not waited for for ever."""
+        """Let time pass. Close an ended client's socket after ``LINGER`` seconds, even if the client does not."""
         self._look_again(self.client.tick(now), now)
         if self.client.closed:
             self._closed_at = self._closed_at or now
@@ -192,7 +203,7 @@ class Wire:
                 self.close()
 
     def _look_again(self, due: float | None, now: float) -> None:
-        """Let time pass again at ``due``, if that is sooner than the listener's sweeps would be in time for."""
+        """Call :meth:`tick` again at ``due``, if the listener's sweeps would be too late for it."""
         if due is not None and due < now + 2 * SWEEP and not self.closed:
             self._beat.stop()
             self._beat = get_hub().loop.timer(max(due - now, 0.01))
@@ -213,14 +224,19 @@ class Wire:
 
 
 class Listener:
-    """A listening socket, its clients, and the broker behind them.
+    """A listening socket, its clients, and their broker.
 
-    :param store: what has and is given all that is to outlive this process; closed with the listener.
-    :param heartbeat: seconds of silence after which a client counts as dead.
-    :param users: who may come in and what each may do; without it everybody may, and everything, from this machine.
-    :param allow_anonymous: clients that log in as nobody may come in, from wherever.
-    :param networks: clients of these networks count as clients on this machine.
-    :param tls: have clients speak TLS.
+    Args:
+        sock: The listening socket.
+        limits: The limits of the server.
+        store: The store of all that outlives this process; closed with the listener.
+        heartbeat: Seconds of silence after which a connection counts as lost.
+        users: The users and their permissions. Without it every client on this machine may log in and do everything.
+        allow_anonymous: Whether clients without credentials may log in from any address.
+        networks: The networks that count as this machine.
+        tls: The context for TLS; None for connections without TLS.
+        properties: The properties in the server's open frame.
+        kind: The class that serves a client.
     """
 
     def __init__(
@@ -235,48 +251,48 @@ class Listener:
         networks: Networks = (),
         tls: ssl.SSLContext | None = None,
         properties: dict[str, str] | None = None,
-        kind: type[ClientConnection] = ClientConnection,
+        kind: type[ServerProtocol] = ServerProtocol,
     ) -> None:
         sock.setblocking(False)
         self.limits = limits or Limits()
-        ledger = None if store is None else Ledger()
-        self.broker = Broker(self.limits, ledger)
+        journal = None if store is None else Journal()
+        self.broker = Broker(self.limits, journal)
         self._writer: Writer | None = None
-        if store is not None and ledger is not None:
+        if store is not None and journal is not None:
             self.broker.restore(*store.load(), time.monotonic())
-            self._writer = Writer(self.broker, ledger, store, self.flush)
+            self._writer = Writer(self.broker, journal, store, self.flush)
         self._sock = sock
         self._heartbeat = heartbeat
         self._properties = properties or {}
-        self._door = Door(users, allow_anonymous, networks, self.limits)
+        self.door = Logins(users, allow_anonymous, networks, self.limits)
         self._tls = tls
-        # Node.js throws when the mechanism that it wants is not offered (wire contract 1.1): it is refused afterwards.
+        # IBM's Node.js client throws if its mechanism is not offered (MQ Light contract, 1). So offer it, then refuse.
         self._mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")
         if tls is not None and tls.verify_mode is ssl.CERT_REQUIRED:
             self._mechanisms += ("EXTERNAL",)
         self._kind = kind
-        self._wires: dict[ClientConnection, Wire] = {}
+        self._sockets: dict[ServerProtocol, ClientSocket] = {}
         self._hosts: Counter[str] = Counter()
-        self._by_id: dict[str, ClientConnection] = {}
-        self._dirty: set[ClientConnection] = set()
+        self._by_id: dict[str, ServerProtocol] = {}
+        self._dirty: set[ServerProtocol] = set()
         self._leaving: deque[socket.socket] = deque()
-        """Sockets of clients that there is no room for, until these have read so."""
+        """The sockets of clients that were turned away, until they have read the refusal."""
         self._turned_away = 0
         self._acceptable = get_hub().loop.io(sock.fileno(), _READ)
         self._sweeper: Any = None
         self._alarm: Any = None
         self._alarm_at: float | None = None
-        """When the broker is woken for the messages that rest."""
+        """The time at which the broker is woken for resting messages."""
 
     def start(self) -> None:
         self._acceptable.start(self._accept)
         self._sweeper = gevent.spawn(self._sweep)
 
-    def client(self, wire: Wire, address: str) -> ClientConnection:
+    def client(self, client_socket: ClientSocket, address: str) -> ServerProtocol:
         client = self._kind(
             self.broker,
             address=address,
-            check=lambda identity: self._door.check(wire, identity),
+            check=lambda identity: self.door.check(client_socket, identity),
             dirty=self._dirty.add,
             named=self._named,
             heartbeat=self._heartbeat,
@@ -284,12 +300,16 @@ class Listener:
             properties=self._properties,
             mechanisms=self._mechanisms,
         )
-        self._wires[client] = wire
-        self._hosts[wire.host] += 1
+        self._sockets[client] = client_socket
+        self._hosts[client_socket.host] += 1
         return client
 
-    def _named(self, client: ClientConnection) -> Condition | None:
-        """A client said its id: whoever had it is sent away (wire contract 1.8), if it is the same user."""
+    def _named(self, client: ServerProtocol) -> Condition | None:
+        """Take the id of a client. Close an older client of the same user with that id (MQ Light contract, 8).
+
+        Returns:
+            The reason why the client may not have the id, or None.
+        """
         if not client.client_id:
             return None
         old = self._by_id.get(client.client_id)
@@ -303,33 +323,38 @@ class Listener:
             old.close(Condition("amqp:link:stolen", reason), time.monotonic())
         return None
 
-    def gone(self, wire: Wire) -> None:
-        client = wire.client
-        if self._wires.pop(client, None) is not None:
-            seconds, why = time.monotonic() - wire.since, client.ended or "it did not log in"
+    def gone(self, client_socket: ClientSocket) -> None:
+        client = client_socket.client
+        if self._sockets.pop(client, None) is not None:
+            seconds, why = time.monotonic() - client_socket.since, client.ended or "it did not log in"
             log.info("%s %s (%s): gone after %.1f s: %s", client.address, client.client_id, client.user, seconds, why)
-            self._hosts[wire.host] -= 1
-            if not self._hosts[wire.host]:
-                del self._hosts[wire.host]
+            self._hosts[client_socket.host] -= 1
+            if not self._hosts[client_socket.host]:
+                del self._hosts[client_socket.host]
         self._dirty.discard(client)
         if self._by_id.get(client.client_id) is client:
             del self._by_id[client.client_id]
 
     @property
     def connections(self) -> int:
-        """How many clients there are."""
-        return len(self._wires)
+        """The number of connected clients."""
+        return len(self._sockets)
+
+    @property
+    def clients(self) -> list[ServerProtocol]:
+        """The connected clients."""
+        return list(self._sockets)
 
     def flush(self) -> None:
-        """Send what the last event left to be sent, to whomever."""
+        """Send the output that the last event left, to all clients."""
         dirty = self._dirty
         while dirty:
-            wire = self._wires.get(dirty.pop())
-            if wire is not None:
+            client_socket = self._sockets.get(dirty.pop())
+            if client_socket is not None:
                 try:
-                    wire.flush()
+                    client_socket.flush()
                 except Exception:
-                    wire.fail(time.monotonic())
+                    client_socket.fail(time.monotonic())
         if self._writer is not None:
             self._writer.poke()
         if self.broker.wake_at is not None:
@@ -364,15 +389,15 @@ class Listener:
         host, port = address[:2]
         excess = self._excess(host)
         if excess is None:
-            Wire(self, sock, host, port, self._tls)
+            ClientSocket(self, sock, host, port, self._tls)
         else:
             self._turn_away(sock, host, excess)
 
     def _excess(self, host: str) -> Condition | None:
-        """Why there is no room for another client from an address."""
+        """Return the reason why there is no room for another client from an address; None if there is room."""
         limits = self.limits
-        if len(self._wires) >= limits.connections:
-            return limits.reached("connections", f"the server has {len(self._wires)} connections already")
+        if len(self._sockets) >= limits.connections:
+            return limits.reached("connections", f"the server has {len(self._sockets)} connections already")
         if self._hosts[host] >= limits.connections_per_address:
             return limits.reached("connections_per_address", f"{host} has {self._hosts[host]} connections already")
         return None
@@ -386,7 +411,7 @@ class Listener:
                 sock.send(farewell(excess))
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # it has gone by itself
+                pass  # the client has already gone
         self._leaving.append(sock)
         if len(self._leaving) > LEAVING:
             self._leaving.popleft().close()
@@ -402,11 +427,11 @@ class Listener:
                 log.exception("a fault of the server while it forgot what is over")
             if self.broker.expired > before:
                 log.info("%d messages were dropped, their time to live is over", self.broker.expired - before)
-            for wire in list(self._wires.values()):
+            for client_socket in list(self._sockets.values()):
                 try:
-                    wire.tick(now)
+                    client_socket.tick(now)
                 except Exception:
-                    wire.fail(now)
+                    client_socket.fail(now)
             if self._turned_away > 1:
                 log.warning("no room for %d connections", self._turned_away)
             self._turned_away = 0
@@ -416,14 +441,14 @@ class Listener:
             self.flush()
 
     def _look_at_users(self, now: float) -> None:
-        """Who may do something else than before, or nothing any more, has to log in again."""
-        changed = self._door.changed()
-        for client in [client for client in self._wires if changed(client.user.name)]:
+        """Close the connections of users whose lines in the users file have changed. They have to log in again."""
+        changed = self.door.changed()
+        for client in [client for client in self._sockets if changed(client.user.name)]:
             log.warning("%s %s: %s has to log in again", client.address, client.client_id, client.user)
             client.close(Condition("amqp:connection:forced", "what this user may do has changed"), now)
 
     def close(self) -> None:
-        """Say goodbye to every client and stop. What they have not read within a second they will not get."""
+        """Close all connections and stop. A client that does not read within a second loses the rest of its output."""
         if self._sweeper is None:
             return
         self._sweeper.kill()
@@ -436,13 +461,13 @@ class Listener:
         if self._writer is not None:
             self._writer.save()
         now = time.monotonic()
-        for client in list(self._wires):
+        for client in list(self._sockets):
             client.close(Condition("amqp:connection:forced", "the server is shutting down"), now)
         self.flush()
-        while self._wires and time.monotonic() < now + 1.0:
+        while self._sockets and time.monotonic() < now + 1.0:
             gevent.sleep(0.01)
-        for wire in list(self._wires.values()):
-            wire.close()
+        for client_socket in list(self._sockets.values()):
+            client_socket.close()
         if self._writer is not None:
             self._writer.close()
         while self._leaving:

@@ -1,7 +1,7 @@
-"""The server's figures for Prometheus: how much waits where, and who is there.
+"""The server's metrics for Prometheus: waiting messages, destinations and clients.
 
-They are read from the broker when somebody asks, so a message costs nothing more for them. A shared destination has a
-label of its own (there are at most ``--max-destinations``); private ones are counted together: each client has one.
+Each scrape reads them from the broker, so they add no cost per message. Each shared destination has a label of its own
+(at most ``--max-destinations``). All private ones share one label, because each client has its own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import make_wsgi_app
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from mqlight.server.broker import Destination
+from mqlight.server.destination import Destination
 from mqlight.server.listener import Listener
 
 PRIVATE = "private"
@@ -24,7 +24,7 @@ PRIVATE = "private"
 
 
 class BrokerCollector(Collector):
-    """Its :meth:`collect` is called for each scrape."""
+    """The collector of the broker's metrics. Each scrape calls :meth:`collect`."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -58,12 +58,21 @@ def _unsettled(destination: Destination) -> int:
     return sum(consumer.holds for consumer in destination.consumers)
 
 
-def metrics_server(listener: Listener, port: int) -> WSGIServer:
-    """What serves ``/metrics`` over HTTP to this machine, once it is started; that raises OSError for a port in use."""
+def _registry(listener: Listener) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(BrokerCollector(listener))
     ProcessCollector(registry=registry)
-    figures: Any = make_wsgi_app(registry)
+    return registry
+
+
+def exposition(listener: Listener) -> tuple[str, bytes]:
+    """Return the metrics in Prometheus's text format, and the content type."""
+    return CONTENT_TYPE_LATEST, generate_latest(_registry(listener))
+
+
+def metrics_server(listener: Listener, port: int) -> WSGIServer:
+    """Return an HTTP server for ``/metrics`` on the loopback address. Starting it raises OSError for a port in use."""
+    figures: Any = make_wsgi_app(_registry(listener))
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/metrics":

@@ -1,6 +1,6 @@
-"""What a user may send to and subscribe to: topic patterns, and whether they cover what is asked for.
+"""The topics that a user may send to and subscribe to: topic patterns, and whether they cover a request.
 
-It is pure.
+Pure.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mqlight.amqp.topics import is_wild, matches
 from mqlight.amqp.types import Condition
-from mqlight.wire.topics import is_wild, matches
 
 MOST_STEPS = 20_000
-"""The work that one question of :func:`covers` may make. What would take more counts as not covered."""
+"""The most steps of one call of :func:`covers`. A pattern that needs more steps counts as not covered."""
 CLIENT = "{client}"
 _OTHER = "/"
-"""Stands for a level that no pattern names: no level can be spelt like this."""
+"""Stands for a level that no pattern names: no level can contain this character."""
 
 
 @dataclass(frozen=True)
 class Permissions:
-    """Topic patterns. Nothing that they do not cover is allowed."""
+    """The topic patterns that a user may send and subscribe to. All else is forbidden."""
 
     send: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
@@ -30,14 +30,14 @@ class Permissions:
         return any(matches(pattern, topic) for pattern in self.send)
 
     def may_subscribe(self, pattern: str) -> bool:
-        """Whether every topic that ``pattern`` can match is allowed."""
+        """Return whether every topic that ``pattern`` can match is allowed."""
         return covers(self.subscribe, pattern)
 
     def of_client(self, client_id: str) -> Permissions:
-        """These, with ``{client}`` in them standing for one client's id."""
+        """Return these permissions with ``{client}`` replaced by one client's id."""
         if not any(CLIENT in pattern for pattern in self.send + self.subscribe):
             return self
-        if not client_id or is_wild(client_id):  # it is the client's to choose, and must not open more than one topic
+        if not client_id or is_wild(client_id):  # the client chooses its id, which must not open more than one topic
             return Permissions(*(tuple(p for p in each if CLIENT not in p) for each in (self.send, self.subscribe)))
         return Permissions(*(tuple(p.replace(CLIENT, client_id) for p in each) for each in (self.send, self.subscribe)))
 
@@ -46,7 +46,7 @@ EVERYTHING = Permissions(("#",), ("#",))
 
 
 class User(NamedTuple):
-    """Who a client is: a name, None for an anonymous one, and what it may do."""
+    """The user of a client: a name (None for an anonymous client) and its permissions."""
 
     name: str | None
     permissions: Permissions
@@ -55,7 +55,7 @@ class User(NamedTuple):
         return "an anonymous client" if self.name is None else f"the user {self.name!r}"
 
     def refusal(self, verb: str, topic: str) -> Condition:
-        """The error for what is not allowed. MQ Light clients know it by the 2035 in it (wire contract 1.8)."""
+        """Return the error for a forbidden topic. MQ Light clients recognise it by the 2035 (MQ Light contract, 8)."""
         doing = "send to" if verb == "send" else "subscribe to"
         return Condition(
             "amqp:not-allowed",
@@ -65,10 +65,10 @@ class User(NamedTuple):
 
 
 def covers(allowed: Iterable[str], asked: str) -> bool:
-    """Whether each topic that the pattern ``asked`` matches is matched by one of the patterns ``allowed``.
+    """Return whether the patterns ``allowed`` match every topic that the pattern ``asked`` matches.
 
-    Both are automata over levels. They are walked together: wherever a topic can lead in ``asked``, one of the places
-    where it can lead in ``allowed`` has to match as well. Levels that nobody names are all alike.
+    Both sides are automata over levels, which are walked together. Wherever a topic can lead in ``asked``, one of the
+    places where it can lead in ``allowed`` must match too. All levels that no pattern names are equivalent.
     """
     wanted = asked.split("/")
     rules = [pattern.split("/") for pattern in allowed]
@@ -80,7 +80,7 @@ def covers(allowed: Iterable[str], asked: str) -> bool:
     begun, steps = False, 0
     while open_ends:
         at, places = open_ends.pop()
-        ends = begun and all(level == "#" for level in wanted[at:])  # a topic has one level at least
+        ends = begun and all(level == "#" for level in wanted[at:])  # a topic has at least one level
         if ends and not any(place == len(rules[rule]) for rule, place in places):
             return False
         begun = True
@@ -90,7 +90,7 @@ def covers(allowed: Iterable[str], asked: str) -> bool:
                 following = (here + (level != "#"), _after(rules, places, step))
                 steps += len(following[1]) + 1
                 if not following[1] or steps > MOST_STEPS:
-                    return False  # some topic goes on this way, and nothing allows it
+                    return False  # some topic continues this way, and no pattern allows it
                 if following not in seen:
                     seen.add(following)
                     open_ends.append(following)
@@ -100,11 +100,11 @@ def covers(allowed: Iterable[str], asked: str) -> bool:
 
 
 Places = frozenset[tuple[int, int]]
-"""Where one can be: the number of a pattern and a place between its levels."""
+"""Possible places in the automaton: each is the index of a pattern and a position between its levels."""
 
 
 def _after(rules: list[list[str]], places: Places, level: str) -> Places:
-    """Where one level of a topic leads from ``places``."""
+    """Return the places that one level of a topic leads to from ``places``."""
     reached = set()
     for rule, at in places:
         if at < len(rules[rule]):
@@ -117,7 +117,7 @@ def _after(rules: list[list[str]], places: Places, level: str) -> Places:
 
 
 def _closed(rules: list[list[str]], places: set[tuple[int, int]]) -> Places:
-    """``places``, and those behind a "#" of no level."""
+    """Return ``places``, and the places that follow them if a "#" matches no level."""
     for rule, at in list(places):
         while at < len(rules[rule]) and rules[rule][at] == "#":
             at += 1

@@ -1,6 +1,6 @@
-"""The server half of SASL (AMQP 1.0 section 5.3): it comes before AMQP, and is two headers and three small frames.
+"""The server's half of SASL (AMQP 1.0 section 5.3): two headers and three small frames, before AMQP itself begins.
 
-It is pure: bytes in, bytes out. What follows the exchange in the same packet is kept for the engine.
+Pure: bytes in, bytes out. Bytes that follow the exchange in the same packet are kept for the engine.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mqlight.amqp.codec import Array, CodecError, Described, Symbol, Ubyte, Ulong, decode, encode
+from mqlight.amqp.frames import AMQP_HEADER, SASL_HEADER
+from mqlight.amqp.text import control_in, printable
 from mqlight.amqp.types import Condition
-from mqlight.wire.text import control_in, printable
 
-SASL_HEADER = b"AMQP\x03\x01\x00\x00"
-AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
-# A SASL frame is at most 512 bytes (section 5.3.1); ours may carry a long password, so a little more is taken.
+# A SASL frame has at most 512 bytes (section 5.3.1). This server accepts more, because a password may be long.
 MOST = 4096
 _CLOSE, _ERROR = 0x18, 0x1D
 _MECHANISMS, _INIT, _OUTCOME = 0x40, 0x41, 0x44
@@ -24,7 +23,7 @@ _OK, _REFUSED = 0, 1
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a client says it is: the mechanism, and with PLAIN a user and a password."""
+    """The identity that a client claims: the mechanism, and with PLAIN a user and a password."""
 
     mechanism: str
     user: str | None = None
@@ -35,14 +34,14 @@ class Identity:
 
 
 Verdict = bool | str | None
-"""Whether a client may come in: True, False or a reason why not, None when :meth:`Sasl.decide` will tell."""
+"""True to accept a client, False or a reason to refuse it, None if :meth:`SaslServer.decide` is called later."""
 
 
-class Sasl:
-    """One exchange. ``check(identity)`` says whether the client may come in.
+class SaslServer:
+    """One exchange. ``check(identity)`` returns the verdict on the client.
 
-    After each :meth:`receive`: ``finished`` with ``identity`` and ``rest`` (bytes of AMQP that came along), or
-    ``failed`` with the reason, or ``pending`` until :meth:`decide`, or none of them: more bytes are needed.
+    After each :meth:`receive` the exchange is ``finished``, with ``identity`` and ``rest`` (bytes of AMQP that followed
+    it); or it has ``failed``, with the reason; or it is ``pending`` until :meth:`decide`. Else it needs more bytes.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Sasl:
         self._tell = False
 
     def receive(self, data: bytes) -> bytes:
-        """Take the client's bytes; returns what to send back."""
+        """Take the client's bytes. Return the bytes to send back."""
         if self.finished or self.failed:
             return b""
         self._seen += data
@@ -77,9 +76,9 @@ class Sasl:
                 return self._not_amqp(self._seen)
             return b""
         header, self._seen = self._seen[:8], self._seen[8:]
-        if header == AMQP_HEADER:  # a client without SASL is an anonymous one
+        if header == AMQP_HEADER:  # a client without SASL is anonymous
             answer = self._decide(Identity("ANONYMOUS"), tell=False, rest=header + self._seen)
-            return SASL_HEADER if self.failed else answer  # SASL is due (section 2.2)
+            return SASL_HEADER if self.failed else answer  # tells the client that SASL is needed (section 2.2)
         if header != SASL_HEADER:
             return self._not_amqp(header)
         self._greeted = True
@@ -118,7 +117,7 @@ class Sasl:
         return b"" if verdict is None else self.decide(verdict)
 
     def decide(self, verdict: bool | str) -> bytes:
-        """The verdict on ``identity``; returns what to send."""
+        """Take the verdict on ``identity``. Return the bytes to send."""
         identity, self.pending = self.identity, False
         assert identity is not None
         if verdict is not True:
@@ -134,9 +133,9 @@ class Sasl:
 
 
 def farewell(condition: Condition) -> bytes:
-    """What a client is told that is not even to log in: an exchange that ends well, and a close frame of AMQP.
+    """Return the bytes for a client that is turned away: a successful exchange, and an AMQP close frame.
 
-    A refusal by SASL would stop it for good, as a wrong password does, where it had better come back later.
+    A refusal by SASL would stop the client for good, like a wrong password. This client should try again later.
     """
     error = Described(Ulong(_ERROR), [Symbol(condition.name), condition.description])
     return b"".join(
@@ -151,7 +150,11 @@ def farewell(condition: Condition) -> bytes:
 
 
 def _identity(body: bytes) -> Identity:
-    """A sasl-init frame's body; ValueError says what is wrong with it."""
+    """Return the identity in the body of a sasl-init frame.
+
+    Raises:
+        ValueError: The frame is malformed. The text gives the reason.
+    """
     try:
         init = decode(body)
     except CodecError as error:

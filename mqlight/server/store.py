@@ -1,14 +1,14 @@
-"""What outlives the server: destinations with a time to live and the messages in them, in one SQLite file.
+"""The store of all that outlives the server: lasting destinations and their messages, in one SQLite file.
 
 The rules of this file:
 
-* A batch is one transaction. What :meth:`Store.commit` has returned for is on the disk (WAL, synchronous).
-* One process has the file; a second one is refused by SQLite's own lock, which ends with its process.
-* A file that is not ours, is damaged or is newer than this program is refused before anything is written to it.
-* Damage is noticed by SQLite's own check of the structure, a checksum in each row, the numbers of rows and of
-  transactions, and the file ``messages.commits``, which says how many transactions the server has heard to be safe.
-* Only the owner may read the files, and enter the folder if this program made it.
-* Times are seconds since 1970 in the file, and on the broker's clock outside: that clock means nothing to the next run.
+* A batch is one transaction. When :meth:`Store.commit` has returned, the transaction is on the disk (WAL, synchronous).
+* Only one process has the file. SQLite's own lock refuses a second one, and ends with its process.
+* A file of another program, a damaged file or a newer one is refused before anything is written to it.
+* Damage is noticed by SQLite's check of the structure, a checksum in each row, the numbers of rows and of transactions,
+  and the file ``messages.commits``. That file holds the number of transactions that are known to be safe.
+* Only the owner may read the files. Only the owner may enter the folder, if this program made it.
+* Times are seconds since 1970 in the file, and on the broker's clock outside, which means nothing to the next run.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from mqlight.server.broker import MOST_COUNT, Destination, Kept, Name, Owner
-from mqlight.server.ledger import Batch, Put
-from mqlight.server.wal import transactions_behind_damage
-from mqlight.wire.message import Admitted
+from mqlight.server.destination import Destination, DestinationName, Owner
+from mqlight.server.journal import Batch, Put
+from mqlight.server.publication import Publication
+from mqlight.server.queued import MOST_COUNT, Stored
+from mqlight.server.write_ahead_log import transactions_behind_damage
 
 log = logging.getLogger(__name__)
 
 FILE = "messages.sqlite"
 COMMITS = "messages.commits"
-"""The number of transactions that were safe when it was written: after each of them, and without waiting for the disk.
-So it is exact after the end of a process, and may be too small after a power cut."""
+"""The file with the number of safe transactions. It is written after each transaction, without a wait for the disk.
+So the number is exact after the end of a process, and may be too small after a power cut."""
 APPLICATION_ID = 0x4D51_4C54  # "MQLT"
 
 Migration = Callable[[sqlite3.Connection], None]
 
 
 class StoreError(Exception):
-    """The store cannot be used: the sentence names the file, and says what to do."""
+    """The store is unusable. The text names the file and tells how to go on."""
 
 
 class WriteError(Exception):
-    """A batch could not be written, and no part of it was; a later one may be."""
+    """A batch was not written, nor any part of it. A later attempt may succeed."""
 
 
 def _version_1(connection: sqlite3.Connection) -> None:
@@ -78,7 +79,7 @@ def _version_2(connection: sqlite3.Connection) -> None:
 
 
 def _crc(*values: object) -> int:
-    """The checksum of a row. A message's column has it plus the delivery count, which is all that changes in a row."""
+    """Return the checksum of a row. A message's column holds it plus the delivery count, which alone may change."""
     *small, last = values
     if isinstance(last, bytes):
         return zlib.crc32(last, zlib.crc32(repr(small).encode()))
@@ -86,15 +87,19 @@ def _crc(*values: object) -> int:
 
 
 MIGRATIONS: Sequence[Migration] = (_version_1, _version_2)
-"""Each brings a file from the schema version that is its place here to the next one; the first begins with nothing."""
+"""Each migration brings a file from the schema version that equals its index to the next one. Version 0 is empty."""
 
 
 class Store:
-    """The file ``messages.sqlite`` in ``folder``, which is made if need be; without a folder a database in memory.
+    """The file ``messages.sqlite`` in ``folder``; without a folder a database in memory.
 
-    :param offset: what is to be added to the broker's time to get the seconds since 1970.
+    Args:
+        folder: The folder, which is made if it is missing.
+        migrations: The steps to the newest schema version.
+        offset: Returns the seconds to add to the broker's time to get the seconds since 1970.
 
-    Raises StoreError when it cannot be used.
+    Raises:
+        StoreError: The store is unusable.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Store:
             if folder is not None:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._look_at_what_a_crash_left(folder, len(migrations))
-                with suppress(FileExistsError):  # to open and close it would give up SQLite's locks of this process
+                with suppress(FileExistsError):  # a file that exists stays shut: closing it would drop SQLite's locks
                     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
@@ -128,9 +133,10 @@ class Store:
             raise
 
     def _look_at_what_a_crash_left(self, folder: Path, known: int) -> None:
-        """A connection that may write would put the log into the file when it is closed, damaged or not.
+        """Check the log that a crash left, over a read-only connection.
 
-        Beside a journal the file is a new one that was not made to its end, which takes a connection that may write.
+        A connection that may write would merge the log into the file when it closes, even a damaged log. If there is
+        a rollback journal, the file is new and incomplete, and only a connection that may write can open it.
         """
         wal = folder / f"{FILE}-wal"
         if not _size(wal) or os.path.exists(f"{self.path}-journal"):
@@ -143,9 +149,9 @@ class Store:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise
-            # else the disk has no room for the index that this takes; the other connection takes none
+            # else the disk has no room for the index of this connection; the next connection needs none
         finally:
-            Path(f"{self.path}-shm").unlink(missing_ok=True)  # made for that, and of no use to a connection of ours
+            Path(f"{self.path}-shm").unlink(missing_ok=True)  # the index of this check, which no later connection uses
         behind = transactions_behind_damage(wal)
         if behind > 1 or behind and self._safe_commits() is None:
             raise self._damaged(f"{behind} of the transactions in {wal.name} are behind a damaged one")
@@ -153,13 +159,13 @@ class Store:
     def _open(self, migrations: Sequence[Migration]) -> None:
         db = self._db
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA synchronous = EXTRA")  # as FULL, and a new file's journal does not come back with the power
+        db.execute("PRAGMA synchronous = EXTRA")  # as FULL, and a power cut cannot bring a new file's journal back
         version = self._check(db, len(migrations))
         self._close_to_others()
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA cache_spill = OFF")  # statements touch memory alone: only the commit waits for the disk
+        db.execute("PRAGMA cache_spill = OFF")  # statements use memory alone: only the commit waits for the disk
         db.execute("BEGIN EXCLUSIVE")
-        if version < len(migrations):  # else nothing is written: the disk may be full
+        if version < len(migrations):  # otherwise write nothing, because the disk may be full
             for migrate in migrations[version:]:
                 migrate(db)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -169,12 +175,16 @@ class Store:
         if self._folder is not None:
             try:
                 self._commits_file = os.open(self._folder / COMMITS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:  # there is no room for one more file
+            except OSError as error:  # the disk has no room for another file
                 log.warning("the store %s cannot count its transactions: %s", self.path, error.strerror)
             self._note_commits()
 
     def _check(self, db: sqlite3.Connection, known: int) -> int:
-        """The schema version of a file that can be used: 0 is a new one. Raises StoreError for any other."""
+        """Return the schema version of a usable file; 0 is a new file.
+
+        Raises:
+            StoreError: The file is damaged, is newer than this program or belongs to another program.
+        """
         (application_id,) = db.execute("PRAGMA application_id").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -200,7 +210,7 @@ class Store:
         return int(version)
 
     def _state(self, db: sqlite3.Connection) -> tuple[int, int, int]:
-        """How many transactions there were, and how many destinations and messages there have to be."""
+        """Return the recorded numbers of transactions, destinations and messages."""
         rows = db.execute("SELECT commits, destinations, messages FROM state").fetchall()
         if len(rows) != 1 or any(type(value) is not int for value in rows[0]):
             raise self._damaged("the numbers of its rows are lost")
@@ -208,21 +218,24 @@ class Store:
         return commits, destinations, messages
 
     def _safe_commits(self) -> int | None:
-        """How many transactions are known to have been safe; None where that is not known."""
+        """Return the number of transactions that are known to be safe. None if the file is missing or empty."""
         try:
-            return None if self._folder is None else int((self._folder / COMMITS).read_bytes())
-        except (OSError, ValueError):
+            noted = b"" if self._folder is None else (self._folder / COMMITS).read_bytes().strip(b"\0\n")
+        except OSError:
             return None
+        if noted and not noted.isdigit():
+            raise self._damaged(f"{COMMITS} holds no number")
+        return int(noted) if noted else None
 
     def _note_commits(self) -> None:
         if self._commits_file is not None:
             try:
                 os.pwrite(self._commits_file, b"%020d\n" % self._commits, 0)
             except OSError:
-                pass  # the number there is too small then, which is allowed
+                pass  # the number in the file is then too small, which is allowed
 
     def _close_to_others(self) -> None:
-        """Let only the owner read the files. A folder in which others keep files too is left as it is."""
+        """Let only the owner read the files. Leave a folder as it is if it has files of other programs."""
         folder = self._folder
         if folder is None:
             return
@@ -246,14 +259,18 @@ class Store:
             f"the store {self.path} is damaged: {what}; it is left as it is: put it away, or choose another folder"
         )
 
-    def load(self) -> tuple[list[Destination], list[tuple[int, Kept]]]:
-        """What there was when the last batch was committed, for :meth:`Broker.restore`. Raises StoreError."""
+    def load(self) -> tuple[list[Destination], list[tuple[int, Stored]]]:
+        """Return the destinations and messages at the last commit, for :meth:`Broker.restore`.
+
+        Raises:
+            StoreError: The store is damaged.
+        """
         try:
             return self._load(self._offset())
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
 
-    def _load(self, offset: float) -> tuple[list[Destination], list[tuple[int, Kept]]]:
+    def _load(self, offset: float) -> tuple[list[Destination], list[tuple[int, Stored]]]:
         destinations, messages = [], []
         for *row, crc in self._db.execute(
             "SELECT number, pattern, share, client_id, ttl, forget_at, owner, owner_client, link, crc"
@@ -262,7 +279,9 @@ class Store:
             number, pattern, share, client_id, ttl, forget_at, owner, owner_client, link = row
             if crc != _crc(*row):
                 raise self._damaged(f"the destination {number} is not as it was written")
-            destination = Destination(Name(pattern, share, client_id, link), number, Owner(owner, owner_client))
+            destination = Destination(
+                DestinationName(pattern, share, client_id, link), number, Owner(owner, owner_client)
+            )
             destination.ttl = ttl
             destination.forget_at = None if forget_at is None else forget_at - offset
             destinations.append(destination)
@@ -272,8 +291,8 @@ class Store:
             sequence, number, expires, durable, priority, rest = row
             if type(count) is not int or not 0 <= count <= MOST_COUNT or crc != _crc(*row) + count:
                 raise self._damaged(f"the message {sequence} is not as it was written")
-            admitted = Admitted("", None, bool(durable), count, priority, rest)
-            messages.append((number, Kept(admitted, None if expires is None else expires - offset, sequence)))
+            publication = Publication("", None, bool(durable), count, priority, rest)
+            messages.append((number, Stored.of(publication, None if expires is None else expires - offset, sequence)))
         _, there, waiting = self._state(self._db)
         if (len(destinations), len(messages)) != (there, waiting):
             raise self._damaged(
@@ -282,13 +301,16 @@ class Store:
         return destinations, messages
 
     def write(self, batch: Batch) -> None:
-        """Begin a transaction with a batch, which :meth:`commit` ends. Raises WriteError, and then there is none.
+        """Write a batch in a new transaction, which :meth:`commit` ends.
 
-        An empty batch is a trial of whether anything can be written: the number of transactions is.
+        An empty batch tests whether the store works, because it writes the number of transactions.
+
+        Raises:
+            WriteError: The batch was not written, and the transaction is rolled back.
         """
         offset = self._offset()
         puts = batch.puts.values()
-        counts = [(count, sequence) for sequence, count in batch.counts.items()]
+        counts = [(count, count, sequence) for sequence, count in batch.counts.items()]
         kept = [destination for destination in batch.destinations if destination.ttl]
         forgotten = [(destination.number,) for destination in batch.destinations if not destination.ttl]
         try:
@@ -297,11 +319,11 @@ class Store:
             run("DELETE FROM destination WHERE number = ?", forgotten)
             done = [(sequence,) for sequence in batch.removed]
             removed = run("DELETE FROM message WHERE sequence = ?", done).rowcount
-            run("UPDATE message SET crc = crc + ?1 - count, count = ?1 WHERE sequence = ?2", counts)
+            run("UPDATE message SET crc = crc + ? - count, count = ? WHERE sequence = ?", counts)
             rows = [_destination_row(destination, offset) for destination in kept]
             run("REPLACE INTO destination VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             run("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [_message_row(put, offset) for put in puts])
-            added = len(puts) - max(removed, 0)  # -1 is none
+            added = len(puts) - max(removed, 0)  # SQLite reports -1 if there was nothing to remove
             self._db.execute("UPDATE state SET commits = ?, messages = messages + ?", (self._commits + 1, added))
             if batch.destinations:
                 self._db.execute("UPDATE state SET destinations = (SELECT count(*) FROM destination)")
@@ -309,7 +331,11 @@ class Store:
             raise self._undone(error) from error
 
     def commit(self) -> None:
-        """Wait until the disk has the transaction; any thread may. Raises WriteError, and then there is none."""
+        """Wait until the transaction is on the disk. May be called on any thread.
+
+        Raises:
+            WriteError: The transaction was not committed, and is rolled back.
+        """
         try:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -321,14 +347,14 @@ class Store:
         try:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            # What the log holds already needs no room again: with that, deletions go on where the disk is full.
+            # The checkpoint frees the room of the log, so that deletions still work on a full disk.
             self._db.execute("PRAGMA wal_checkpoint")
         except sqlite3.Error:
             pass
         return WriteError(f"the store {self.path} fails: {error}")
 
     def close(self) -> None:
-        """Let go of the file. What was written and not committed is gone. May be called twice."""
+        """Close the file. A batch that was not committed is lost. May be called twice."""
         self._db.close()
         descriptor, self._commits_file = self._commits_file, None
         if descriptor is not None:

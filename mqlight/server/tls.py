@@ -1,4 +1,4 @@
-"""The server's end of TLS, over memory: the listener moves the bytes and nothing here waits."""
+"""The server's end of TLS, in memory. The listener moves the bytes, and nothing here waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from mqlight.amqp.output import CHUNK
 
 AMQP_TLS_HEADER = b"AMQP\x02\x01\x00\x00"
-"""What a server that wants TLS answers to a client that begins without (AMQP 1.0 section 2.2)."""
+"""The answer of a server with TLS to a client that begins without TLS (AMQP 1.0 section 2.2)."""
 _ALERTS = {
     "UNKNOWN_CA": "the client does not trust the authority that signed this server's certificate",
     "CERTIFICATE_EXPIRED": "the client says that this server's certificate has expired",
@@ -20,22 +20,26 @@ _ALERTS = {
 
 
 class TlsError(ValueError):
-    """Certificates that cannot be used, or a handshake that failed. The text says why."""
+    """The certificates are unusable, or a handshake failed. The text gives the reason."""
 
 
-class Source(Protocol):
-    """What has bytes to send."""
+class Output(Protocol):
+    """A source of bytes to send."""
 
     def output(self) -> bytes:
-        """Bytes to be sent now."""
+        """Return the bytes to send now."""
 
     def sent(self, size: int) -> None:
-        """So many of them are on their way."""
+        """Note that the first ``size`` of these bytes were sent."""
 
 
 def server_context(certificate: str, key: str | None, client_ca: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or later with the certificate and key in two PEM files, or one; with ``client_ca`` clients have to show a
-    certificate that it signed. Raises TlsError.
+    """Return a context for TLS 1.2 or later with the certificate and key in two PEM files, or in one.
+
+    With ``client_ca`` clients must show a certificate that this authority signed.
+
+    Raises:
+        TlsError: A file is unusable.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -61,9 +65,9 @@ def _reason(error: Exception) -> str:
 
 
 class Tls:
-    """One connection: ciphertext comes in by :meth:`receive`, and goes out as :meth:`output` of what ``inner`` has."""
+    """The TLS of one connection. :meth:`receive` decrypts input; :meth:`output` encrypts the output of ``inner``."""
 
-    def __init__(self, context: ssl.SSLContext, inner: Source) -> None:
+    def __init__(self, context: ssl.SSLContext, inner: Output) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._inner = inner
@@ -71,9 +75,15 @@ class Tls:
         self._failed = False
         self._begin = b""
         self._pending = b""
+        self._plain = 0
+        """The number of bytes of ``inner`` that ``_pending`` encrypts. They count as sent when all of it is sent."""
 
     def receive(self, data: bytes) -> bytes:
-        """Bytes from the socket; returns what they say. Raises TlsError; there may be a last :meth:`output` then."""
+        """Take bytes from the socket and return the decrypted bytes.
+
+        Raises:
+            TlsError: The handshake or the connection failed. There may be a last :meth:`output`.
+        """
         if len(self._begin) < 4:
             self._begin += data[:4]
             if self._begin == b"AMQP":
@@ -104,16 +114,19 @@ class Tls:
         if not self._pending:
             if self._ready and not self._failed and (plain := self._inner.output()):
                 self._tls.write(plain)
-                self._inner.sent(len(plain))
+                self._plain = len(plain)
             self._pending = self._outgoing.read()
         return self._pending
 
     def sent(self, size: int) -> None:
         self._pending = self._pending[size:]
+        if self._plain and not self._pending:
+            plain, self._plain = self._plain, 0
+            self._inner.sent(plain)
 
     @property
     def common_name(self) -> str | None:
-        """Of the client's certificate, where one was shown and verified."""
+        """The common name in the client's certificate; None without a verified certificate that has exactly one."""
         subject: Any = (self._tls.getpeercert() or {}).get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]
         return str(names[0]) if len(names) == 1 else None

@@ -1,15 +1,17 @@
-"""The users file: who may come in, and what each may do.
+"""The users file: which users may log in, and the permissions of each.
 
-A line is a user, a word, and a value; lines that begin with # and empty ones are nothing::
+A line is a user, a keyword and a value. Empty lines and lines that begin with # are ignored::
 
     fish password scrypt:16384:8:1:...
     fish send mqlight/sample/#
     fish subscribe response/#
     backend certificate
+    fish admin
 
-``password`` is made by ``python -m mqlight.server passwd``. ``certificate`` lets a client certificate of that common
-name in. ``send`` and ``subscribe`` allow a topic pattern each, in which ``{client}`` stands for the client's id. The
-user ``anonymous`` is who logs in as nobody; what is said of ``*`` is said of everybody.
+``python -m mqlight.server passwd`` makes ``password`` lines. ``certificate`` accepts a client certificate with that
+common name. ``admin`` lets a user act in the console. ``send`` and ``subscribe`` each allow a topic pattern, in which
+``{client}`` stands for the client's id. The user ``anonymous`` is a client that logs in without a user name. Lines of
+the user ``*`` apply to all users.
 """
 
 from __future__ import annotations
@@ -29,30 +31,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from mqlight.amqp.text import control_in
+from mqlight.amqp.topics import validate_pattern
 from mqlight.server.permissions import Permissions, User
-from mqlight.wire.text import control_in
-from mqlight.wire.topics import validate_pattern
 
 ANONYMOUS = "anonymous"
 EVERYBODY = "*"
 _COST, _BLOCK, _PARALLEL = 16384, 8, 1
-"""About 50 ms and 16 MiB for each login."""
+"""The parameters of scrypt: each login takes about 50 ms and 16 MiB."""
 _MOST_MEMORY = 256 * 1024 * 1024
 
 
 class UsersError(ValueError):
-    """A users file that cannot be used, or a name or password that cannot be one. The text says why."""
+    """The users file, a user name or a password is invalid. The text gives the reason."""
 
 
 def hashed(password: str) -> str:
-    """A password as the users file keeps it: with its salt and what scrypt was told."""
+    """Return the value of a ``password`` line for a password: the parameters of scrypt, a new salt and the digest."""
     salt = secrets.token_bytes(16)
     parts = ("scrypt", _COST, _BLOCK, _PARALLEL, _text(salt), _text(_scrypt(password, salt, _COST, _BLOCK, _PARALLEL)))
     return ":".join(map(str, parts))
 
 
-class Kept(NamedTuple):
-    """A password as it is kept."""
+class PasswordRecord(NamedTuple):
+    """The value of a ``password`` line: the parameters of scrypt, the salt and the digest."""
 
     cost: int
     block: int
@@ -61,8 +63,12 @@ class Kept(NamedTuple):
     digest: bytes
 
     @classmethod
-    def parse(cls, text: str) -> Kept:
-        """Raises ValueError, also for what would take more memory or time than a login may."""
+    def parse(cls, text: str) -> PasswordRecord:
+        """Parse the value of a ``password`` line.
+
+        Raises:
+            ValueError: The value is invalid, or its check would take more memory or time than a login may.
+        """
         kind, cost, block, parallel, salt, digest = text.split(":")
         kept = cls(
             int(cost), int(block), int(parallel), base64.b64decode(salt, validate=True), base64.b64decode(digest)
@@ -74,7 +80,7 @@ class Kept(NamedTuple):
         return kept
 
     def is_made_of(self, password: str) -> bool:
-        """Takes its time: call it where nobody waits."""
+        """Return whether ``password`` is the right one. This blocks for about 50 ms: call it on a thread."""
         return hmac.compare_digest(_scrypt(password, self.salt, self.cost, self.block, self.parallel), self.digest)
 
 
@@ -87,27 +93,28 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-_NOBODY = Kept(_COST, _BLOCK, _PARALLEL, bytes(16), bytes(32))
-"""Checked for a user that there is not, so that the time of an answer does not tell."""
-
-
 @dataclass
 class _Entry:
-    password: Kept | None = field(default=None, repr=False)
+    password: PasswordRecord | None = field(default=None, repr=False)
     certificate: bool = False
+    admin: bool = False
     send: list[str] = field(default_factory=list)
     subscribe: list[str] = field(default_factory=list)
 
 
 class Users:
-    """What a users file says."""
+    """The content of a users file."""
 
     def __init__(self, entries: dict[str, _Entry]) -> None:
         self._entries = entries
 
     @classmethod
     def parse(cls, text: str, where: str = "the users file") -> Users:
-        """Raises UsersError with the line's number."""
+        """Parse the text of a users file.
+
+        Raises:
+            UsersError: A line is invalid. The text gives the line's number.
+        """
         entries: dict[str, _Entry] = {}
         for number, name, word, value in _lines(text):
             entry = entries.setdefault(name, _Entry())
@@ -120,37 +127,32 @@ class Users:
         return cls(entries)
 
     def user(self, name: str | None) -> User:
-        """A user who has logged in, and what it may do."""
+        """Return a user who has logged in, with its permissions; None is the anonymous user."""
         entries = [self._entries.get(key, _Entry()) for key in (ANONYMOUS if name is None else name, EVERYBODY)]
         send, subscribe = ([p for entry in entries for p in getattr(entry, verb)] for verb in ("send", "subscribe"))
         return User(name, Permissions(tuple(send), tuple(subscribe)))
 
-    def is_password_of(self, name: str, password: str) -> bool:
-        """Takes the same time whether there is such a user or not."""
-        kept = self.password_of(name)
-        return (kept or _NOBODY).is_made_of(password) and kept is not None
-
-    def password_of(self, name: str) -> Kept | None:
-        """A user's password as it is kept; None without a password, or without such a user."""
+    def password_of(self, name: str) -> PasswordRecord | None:
+        """Return the password record of a user; None if the user is unknown or has no password."""
         entry = self._entries.get(name)
         return None if entry is None else entry.password
 
     def has_certificate(self, name: str) -> bool:
-        """Whether a client whose certificate has this common name may come in."""
+        """Return whether a client certificate with this common name may log in."""
         return any(self._entries.get(key, _Entry()).certificate for key in (name, EVERYBODY))
 
-    def has_anonymous(self) -> bool:
-        """Whether the file speaks of anonymous clients."""
-        return ANONYMOUS in self._entries
+    def is_admin(self, name: str) -> bool:
+        """Return whether a user may act in the console: send, replay, purge and drop."""
+        return name in self._entries and any(self._entries.get(key, _Entry()).admin for key in (name, EVERYBODY))
 
     def same(self, other: Users, name: str | None) -> bool:
-        """Whether ``other`` says the same of a user."""
+        """Return whether this file and ``other`` have the same lines about a user."""
         keys = (ANONYMOUS if name is None else name, EVERYBODY)
         return all(self._entries.get(key) == other._entries.get(key) for key in keys)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, str, str]]:
-    """The lines that say something: number, user, word and value."""
+    """Yield the number, user, keyword and value of each line that is neither empty nor a comment."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             name, word, value, *_ = [*line.strip().split(None, 2), "", ""]
@@ -158,17 +160,17 @@ def _lines(text: str) -> Iterator[tuple[int, str, str, str]]:
 
 
 def _set(entry: _Entry, name: str, word: str, value: str) -> None:
-    if word == "certificate":
+    if word in ("admin", "certificate"):
         if value:
-            raise ValueError(f'the word certificate takes no value; write "{name} certificate"')
-        entry.certificate = True
+            raise ValueError(f'the word {word} takes no value; write "{name} {word}"')
+        setattr(entry, word, True)
     elif word == "password":
         if name in (ANONYMOUS, EVERYBODY):
             raise ValueError(f"{name} can have no password")
         if entry.password is not None:
             raise ValueError(f"the user {name!r} has a password already")
         try:
-            entry.password = Kept.parse(value)
+            entry.password = PasswordRecord.parse(value)
         except ValueError:
             raise ValueError(
                 f'the password of {name!r} is not as "python -m mqlight.server passwd" writes it'
@@ -176,28 +178,38 @@ def _set(entry: _Entry, name: str, word: str, value: str) -> None:
     elif word in ("send", "subscribe"):
         validate_pattern(value)
         (entry.send if word == "send" else entry.subscribe).append(value)
-    else:  # the word is not shown: it may be a password
-        raise ValueError("the second word is none of password, certificate, send and subscribe")
+    else:  # the text does not show the keyword, because it may be a password
+        raise ValueError("the second word is none of password, certificate, admin, send and subscribe")
 
 
 class UsersFile:
-    """A users file that may change. ``users`` is what it said when it could last be read."""
+    """A users file that may change. ``users`` is the content that was last read without an error."""
 
     def __init__(self, path: str) -> None:
-        """Raises UsersError."""
+        """Read the file.
+
+        Raises:
+            UsersError: The file cannot be read or is invalid.
+        """
         self.path = Path(path)
         self._seen: object = None
         self._failure: str | None = None
-        """Why the last reading failed; the next :meth:`refresh` tries again."""
+        """The reason why the last reading failed; the next :meth:`refresh` reads the file again."""
         self._spare: list[int] = []
-        """A descriptor that is given up for a moment where there is no other to read the file."""
+        """A spare descriptor. It is closed so that the file can be read when the process has no other descriptor."""
         weakref.finalize(self, _close_all, self._spare)
         self.users = self._read()
 
     def refresh(self) -> Users | None:
-        """Read the file again if it has changed, or could not be read last time; returns what it said before.
+        """Read the file again if it has changed or the last reading failed.
 
-        Until the file can be used, what it said before holds. Raises UsersError, once for each reason.
+        While the file is invalid, the old content stays valid.
+
+        Returns:
+            The old content if new content was read, else None.
+
+        Raises:
+            UsersError: The file cannot be read or is invalid. Each reason is raised once.
         """
         if self._failure is None and self._stamp() == self._seen:
             return None
@@ -214,7 +226,7 @@ class UsersFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether others than its owner may read it."""
+        """Whether users other than the owner may read or write the file."""
         return bool(self.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH))
 
     def _stamp(self) -> object:
@@ -244,7 +256,7 @@ class UsersFile:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._spare:
                 raise
-            _close_all(self._spare)  # a user who holds all other descriptors could not be taken out otherwise
+            _close_all(self._spare)  # else a user who holds all other descriptors could not be removed from the file
             return self.path.read_text(encoding="utf-8")
         finally:
             if not self._spare:
@@ -258,10 +270,16 @@ def _close_all(descriptors: list[int]) -> None:
 
 
 def set_password(path: str, name: str, password: str) -> bool:
-    """Give a user a password in a users file, which is made if need be; True when the user is new.
+    """Set the password of a user in a users file. Create the file if it is missing.
 
-    A new user gets lines that allow everything. All other lines stay. The file is replaced as a whole, and only its
-    owner may read it. Raises UsersError.
+    A new user gets lines that allow all topics. All other lines stay. The file is replaced as a whole, and only its
+    owner may read the new file.
+
+    Returns:
+        True if the user is new.
+
+    Raises:
+        UsersError: The name, the password or the file is invalid, or the file cannot be written.
     """
     if (control := control_in(name)) is not None:
         raise UsersError(f"{name!r} cannot be a user: it has the control character {control}")
@@ -297,8 +315,8 @@ def set_password(path: str, name: str, password: str) -> bool:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whoever reads the file meanwhile, or after a crash, finds all of the old text or all of the new."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # of mode 0600
+    """Replace a file. A reader finds all of the old text or all of the new text, even after a crash."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # its mode is 0600
     try:
         with open(descriptor, "w", encoding="utf-8") as new:
             new.write(text)

@@ -1,8 +1,8 @@
-"""Gives the store what the ledger collects, one transaction after the other, while the event loop goes on.
+"""The writer gives the journal's changes to the store, one transaction after another, while the event loop goes on.
 
-Statements run where they are called: each gives up Python's lock for a moment, and in a thread of its own would have to
-wait for it as often. Only the end of a transaction, which waits for the disk, is left to a native thread. What changes
-meanwhile comes with the next one, so that the slower the disk is, the more senders share one wait.
+Statements run on the loop's own thread. Each one releases Python's lock for a moment, so on another thread it would
+have to wait for that lock as often. Only the commit, which waits for the disk, runs on a native thread. Changes that
+arrive meanwhile go into the next transaction. The slower the disk is, the more senders share one wait.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from mqlight.server.broker import Broker
-from mqlight.server.ledger import GRACE, Ledger
+from mqlight.server.journal import GRACE, Journal
 from mqlight.server.store import Store, WriteError
 
 log = logging.getLogger(__name__)
 
 RETRY = 1.0
-"""Seconds between trials of a store that fails."""
+"""Seconds between two attempts to use a failing store."""
 
 
 class Writer:
-    """Between a broker with its ledger and a store. ``flush()`` sends what senders are told by it."""
+    """The link from a broker's journal to a store. ``flush()`` sends the outcomes that senders wait for."""
 
-    def __init__(self, broker: Broker, ledger: Ledger, store: Store, flush: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, journal: Journal, store: Store, flush: Callable[[], None]) -> None:
         self._broker = broker
-        self._ledger = ledger
+        self._journal = journal
         self._store = store
         self._flush = flush
         self._disk = ThreadPool(1)
@@ -41,33 +41,33 @@ class Writer:
         self._greenlet = gevent.spawn(self._run)
 
     def poke(self) -> None:
-        """Something may have come into the ledger. Never waits."""
-        if self._ledger:
+        """Note that the journal may have new content. Never waits."""
+        if self._journal:
             self._some.set()
-            if self._ledger.urgent:
+            if self._journal.urgent:
                 self._urgent.set()
 
     def save(self) -> None:
-        """Wait until all there is now is written, or cannot be."""
+        """Wait until all content of the journal is written, or cannot be."""
         self._write(math.inf)
-        while self._ledger and self._ledger.failing is None:
+        while self._journal and self._journal.failing is None:
             self._write(math.inf)
 
     def close(self) -> None:
-        """Write what there is, and let go of the store. May be called twice."""
+        """Write all content of the journal, and close the store. May be called twice."""
         self.save()
         self._greenlet.kill()
         self._disk.kill()
         self._store.close()
 
     def _run(self) -> None:
-        ledger = self._ledger
+        journal = self._journal
         while True:
-            if ledger.failing is not None:
+            if journal.failing is not None:
                 gevent.sleep(RETRY)
-            elif not ledger:
+            elif not journal:
                 self._some.wait()
-            elif not ledger.urgent:
+            elif not journal.urgent:
                 self._urgent.wait(GRACE)
             self._some.clear()
             self._urgent.clear()
@@ -75,8 +75,8 @@ class Writer:
 
     def _write(self, now: float) -> None:
         with self._turn:
-            failed = self._ledger.failing
-            batch = self._ledger.take(now)
+            failed = self._journal.failing
+            batch = self._journal.take(now)
             if not batch and failed is None:
                 return
             try:
@@ -96,6 +96,6 @@ class Writer:
     def _commit(self) -> WriteError | None:
         try:
             self._store.commit()
-        except WriteError as error:  # the pool would print what is raised
+        except WriteError as error:  # returned, because the pool would print a raised error
             return error
         return None

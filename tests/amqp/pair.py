@@ -8,7 +8,7 @@ from typing import Any
 from mqlight.amqp import Condition, Engine, Handle, Link, Outcome, Peer, Terminus
 from mqlight.amqp.frames import DISPOSITION, TRANSFER, frame, performative
 from mqlight.amqp.values import Uint
-from mqlight.server.sasl import Sasl
+from mqlight.server.sasl import SaslServer
 
 ROUNDS = 10_000
 
@@ -26,7 +26,7 @@ class End:
         self.answer: Callable[[Link], None] = self.accept
         self.server = server
         self.engine = Engine(self, server=server, container_id=container_id or ("s" if server else "c"), **options)
-        self.sasl = Sasl(lambda identity: True)
+        self.sasl = SaslServer(lambda identity: True)
         self._early = b""
 
     def receive(self, data: bytes) -> None:

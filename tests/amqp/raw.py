@@ -6,14 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from amqp.pair import End
+from mqlight.amqp import Link
 from mqlight.amqp.codec import Described, Uint, Ulong, encode, read
 from mqlight.amqp.frames import AMQP_HEADER, frame
 
 OPEN = frame(0, bytes.fromhex("005310c00401a10163"))
+ACCEPTED = Described(Ulong(0x24), [])
 NAMES = {
     0x10: "open", 0x11: "begin", 0x12: "attach", 0x13: "flow", 0x14: "transfer", 0x15: "disposition", 0x16: "detach",
     0x17: "end", 0x18: "close",
 }  # fmt: skip
+MANDATORY = {
+    "open": (0,), "begin": (1, 2, 3), "attach": (0, 1, 2), "flow": (1, 2, 3), "transfer": (0,), "disposition": (0, 1),
+    "detach": (0,), "end": (), "close": (),
+}  # fmt: skip
+"""Fields that each performative must have (section 2.7)."""
+ERRORS = {"detach": 2, "end": 0, "close": 0}
 
 
 def performative(code: int, fields: list[Any], payload: bytes = b"", channel: int = 0) -> bytes:
@@ -41,11 +49,12 @@ def attach(
     target: Any = target(),  # noqa: B008
     snd: Any = None,
     rcv: Any = None,
+    unsettled: Any = None,
     channel: int = 0,
 ) -> bytes:
     """An attach of a peer that sends, or receives."""
     count = None if receiver else Uint(0)
-    fields = [name, Uint(handle), receiver, snd, rcv, source, target, None, None, count]
+    fields = [name, Uint(handle), receiver, snd, rcv, source, target, unsettled, None, count]
     return performative(0x12, fields, channel=channel)
 
 
@@ -60,6 +69,11 @@ def flow(*, handle: int | None = 0, count: int | None = 0, credit: int | None = 
     fields: list[Any] = [Uint(0), Uint(2048), Uint(0), Uint(2048)]
     fields += [None if value is None else Uint(value) for value in (handle, count, credit)]
     return performative(0x13, [*fields, None, more.get("drain"), more.get("echo")])
+
+
+def settled(first: int, last: int | None = None, state: Any = ACCEPTED, over: bool = True) -> bytes:
+    """A disposition of a peer that receives."""
+    return performative(0x15, [True, Uint(first), None if last is None else Uint(last), over, state])
 
 
 class RawPeer:
@@ -82,6 +96,12 @@ class RawPeer:
         return list(frames_of(answered))
 
 
+def receiving_peer() -> tuple[RawPeer, Link]:
+    """Return a peer that receives, and our sending link with credit for a hundred messages."""
+    peer = RawPeer(attach(receiver=True), flow(credit=100))
+    return peer, peer.end.all("attach")[0][0]
+
+
 def frames_of(data: bytes) -> Iterator[tuple[str, list[Any]]]:
     """Cut bytes into frames: the names and the fields of their performatives."""
     if data.startswith(AMQP_HEADER):
@@ -92,6 +112,21 @@ def frames_of(data: bytes) -> Iterator[tuple[str, list[Any]]]:
             value, _ = read(data, 8, size)
             yield NAMES[int(value.descriptor)], list(value.value)
         data = data[size:]
+
+
+def lacks(name: str, fields: list[Any]) -> list[int]:
+    """Which mandatory fields a frame of ours lacks (sections 2.7 and 2.8.14)."""
+
+    def given(number: int) -> Any:
+        return fields[number] if number < len(fields) else None
+
+    missing = [number for number in MANDATORY[name] if given(number) is None]
+    if name == "attach" and given(2) is False and given(9) is None:
+        missing.append(9)
+    error = given(ERRORS[name]) if name in ERRORS else None
+    if error is not None and not error.value[0]:
+        missing.append(ERRORS[name])
+    return missing
 
 
 def condition_of(fields: list[Any], number: int = 0) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqp.pair import End, Pair, pump, transfer
-from amqp.raw import performative
+from amqp.raw import frames_of, lacks, performative
 from memory import resident
 from mqlight.amqp import Condition, Link, Outcome, Terminus
 from mqlight.amqp.codec import Described, Uint, Ulong, Ushort
@@ -65,15 +65,20 @@ def feed(data: bytes, server: bool, step: int = 1 << 30) -> End:
         end.engine.open()
         end.engine.attach_sender("s", Terminus("t"))
         end.engine.attach_receiver("private:t", Terminus("private:t"), at_most_once=False)
+    said = b""
     for at in range(0, len(data), step):
         end.engine.receive(data[at : at + step])
         while output := end.engine.output():
+            said += output
             end.engine.sent(len(output))
         for link in end.engine.links():
             if not link.receiver and link.credit:
                 link.send(b"m", at)
     end.engine.end_of_input()
     assert len(end.all("close")) == 1
+    if AMQP_HEADER in said:
+        for name, fields in frames_of(said[said.index(AMQP_HEADER) :]):
+            assert not lacks(name, fields), (name, fields)
     return end
 
 
@@ -301,3 +306,25 @@ def test_a_sender_that_never_ends_its_message_takes_no_memory() -> None:
             pair.server.receive(data)
     assert resident() - before < 20_000_000
     assert len(pair.server.all("detach")) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), max_size=4), st.integers(0, 250))
+def test_the_shortest_way_of_a_transfer_takes_what_the_others_take(damage: list[tuple[int, int]], cut: int) -> None:
+    heard = []
+    for shortest in (True, False):
+        pair = Pair(server={"max_message_size": 60, "credit": 8})
+        link, _ = pair.sender()
+        link.send(b"the first of a session")
+        pair.pump()
+        for size in (0, 1, 40, 60, 5):
+            link.send(b"m" * size, settled=size == 1)
+        data = bytearray(pair.client.output())
+        for at, value in damage:
+            data[at % len(data)] = value
+        engine = pair.server.engine
+        if not shortest:
+            engine.usual.clear()
+        engine.receive(bytes(data[:cut]))
+        engine.receive(bytes(data[cut:]))
+        heard.append(([[str(each) for each in event[2:]] for event in pair.server.heard[3:]], engine.output()))
+    assert heard[0] == heard[1]

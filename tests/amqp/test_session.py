@@ -7,20 +7,28 @@ from typing import Any
 import pytest
 
 from amqp.pair import Pair
-from amqp.raw import RawPeer, attach, begin, condition_of, flow, performative, source, target, transfer
-from mqlight.amqp import Condition, Link, Outcome, Terminus
+from amqp.raw import (
+    ACCEPTED,
+    RawPeer,
+    attach,
+    begin,
+    condition_of,
+    flow,
+    performative,
+    receiving_peer,
+    settled,
+    source,
+    target,
+    transfer,
+)
+from mqlight.amqp import Condition, Outcome
 from mqlight.amqp.codec import Described, Symbol, Uint, Ulong
 
-ACCEPTED = Described(Ulong(0x24), [])
 DETACH = performative(0x16, [Uint(7), True])
 
 
 def names(answers: list[tuple[str, list[Any]]]) -> list[str]:
     return [name for name, _ in answers]
-
-
-def settled(first: int, last: int | None = None, state: Any = ACCEPTED, over: bool = True) -> bytes:
-    return performative(0x15, [True, Uint(first), None if last is None else Uint(last), over, state])
 
 
 # Handles
@@ -55,27 +63,51 @@ def test_frames_for_a_session_that_this_end_ended_are_discarded_until_the_peers_
 # Names
 
 
+@pytest.mark.parametrize("address", ["t", "another"])
+@pytest.mark.parametrize("receives", [False, True])
 @pytest.mark.parametrize("channel", [0, 1], ids=["the same session", "another session"])
-def test_an_attach_steals_the_link_of_its_name(channel: int) -> None:
+def test_an_attach_steals_the_link_of_its_name(channel: int, receives: bool, address: str) -> None:
     """Section 2.6.1."""
-    peer = RawPeer(attach(), begin(1))
+    peer = RawPeer(attach(receiver=receives), begin(1))
     (old, *_) = peer.end.all("attach")[0]
-    answers = peer.give(attach(handle=5, channel=channel))
-    assert names(answers) == ["detach", "attach", "flow"]
-    assert condition_of(answers[0][1], 2) == "amqp:link:stolen"
+    new = attach(handle=5, receiver=receives, source=source(address), target=target(address), channel=channel)
+    answers = peer.give(new)
+    assert names(answers)[:2] == ["detach", "attach"]
+    assert condition_of(answers[0][1], 2) == "amqp:link:stolen" and answers[0][1][1] is True
     assert peer.end.one("detach")[0] is old and old.closed
     assert names(peer.give(performative(0x16, [Uint(0), True]))) == []
     (link,) = peer.end.engine.links()
     assert link is not old and not link.closed
-    peer.give(transfer(0, handle=5) if channel == 0 else b"")
-    assert len(peer.end.messages) == (1 if channel == 0 else 0)
+    if not receives:
+        first = [transfer(0, handle=5)] if channel == 0 else []
+        peer.give(*first)
+        assert len(peer.end.messages) == len(first)
 
 
-def test_links_of_one_name_to_other_addresses_may_stand_on_other_sessions() -> None:
-    """IBM's Messenger gives each of its senders the name ``sender-xxx``."""
-    peer = RawPeer(attach("sender-xxx"), begin(1))
+def test_links_of_one_name_in_both_directions_are_two_links() -> None:
+    """Section 2.6.1: a link is known by its name and its direction."""
+    peer = RawPeer(attach("l", 0), attach("l", 1, receiver=True))
+    assert len(peer.end.engine.links()) == 2 and peer.end.all("detach") == []
+
+
+def test_what_a_stolen_link_sent_unsettled_is_told_before_the_new_link_is_attached() -> None:
+    """Sections 2.6.1 and 2.6.13."""
+    peer, link = receiving_peer()
+    link.send(b"m", "token")
+    peer.taken()
+    peer.give(attach(handle=4, receiver=True), settled(0))
+    names_heard = [name for name, *_ in peer.end.heard]
+    assert names_heard[-2:] == ["detach", "attach"] and peer.end.one("detach")[3] == ["token"]
+    assert peer.end.outcomes == []
+
+
+def test_proton_messengers_senders_stand_on_sessions_of_their_own_with_one_name() -> None:
+    """It gives each of them the name ``sender-xxx``: only one to the same address steals."""
+    peer = RawPeer(attach("sender-xxx"), begin(1), begin(2))
     peer.give(attach("sender-xxx", target=target("other"), channel=1))
     assert len(peer.end.engine.links()) == 2 and peer.end.all("detach") == []
+    peer.give(attach("sender-xxx", target=target("other"), channel=2))
+    assert len(peer.end.all("detach")) == 1
 
 
 # Mandatory fields
@@ -130,6 +162,61 @@ def test_a_message_without_credit_ends_its_link() -> None:
     assert len(peer.end.messages) == 1 and not peer.end.engine.closed
 
 
+ABORTED = [
+    pytest.param([transfer(0, more=True), transfer(None, tag=None, aborted=True)], id="after a part"),
+    pytest.param([transfer(0, aborted=True)], id="at once"),
+    pytest.param([transfer(0, more=True), transfer(None, tag=None, more=True, aborted=True)], id="though more is said"),
+]
+RESUMED = [
+    pytest.param([transfer(0, resume=True)], id="in one frame"),
+    pytest.param([transfer(0, resume=True, more=True), transfer(None, tag=None)], id="in two frames"),
+    pytest.param([transfer(0, resume=True, settled=True)], id="settled"),
+    pytest.param([transfer(0, resume=True, more=True), transfer(None, tag=None, aborted=True)], id="and aborted"),
+]
+
+
+@pytest.mark.parametrize("frames", [*ABORTED, *RESUMED])
+@pytest.mark.parametrize("address", ["t", None])
+def test_a_delivery_that_is_aborted_or_resumed_is_no_message_and_its_credit_comes_back(
+    address: str | None, frames: list[bytes]
+) -> None:
+    """Section 2.7.5: what is not in the unsettled map of a receiver is not resumed; our map is always empty."""
+    peer = RawPeer(attach(target=target(address)), credit=1)
+    (link,) = peer.end.engine.links()
+    answers = [answer for frame in frames for answer in peer.give(frame)]
+    ((name, fields),) = answers
+    assert name == "flow" and fields[5:7] == [1, 1]
+    assert peer.end.messages == [] and peer.end.engine.unfinished() == 0 and not link.held and not link.tags
+    peer.give(transfer(1, b"whole"))
+    assert peer.end.messages == [b"whole"] and link.credit == 0
+
+
+def test_a_peer_that_resumes_a_link_is_told_that_nothing_is_unsettled_here() -> None:
+    """Sections 2.6.13 and 2.7.3: without a map in our answer its sender begins again with each delivery."""
+    peer = RawPeer()
+    unsettled = {b"tag": ACCEPTED, b"other": None}
+    for receives in (False, True):
+        ((name, fields), *_) = peer.give(attach(f"l{receives}", int(receives), receiver=receives, unsettled=unsettled))
+        assert name == "attach" and [*fields, *[None] * 9][7:9] == [None, None]
+    peer.give(transfer(0, b"again", tag=b"tag"))
+    assert peer.end.messages == [b"again"]
+
+
+def test_an_unsettled_map_that_is_none_closes_the_connection() -> None:
+    ((name, fields),) = RawPeer().give(attach(unsettled=[b"tag"]))
+    assert name == "close" and condition_of(fields) == "amqp:decode-error"
+
+
+def test_a_link_that_was_detached_is_attached_again_by_its_name() -> None:
+    """Section 2.6.5: the terminus is its owner's to keep; what was held is released when the link is detached."""
+    peer = RawPeer(attach(), transfer(0))
+    answers = peer.give(performative(0x16, [Uint(0)]))
+    assert names(answers) == ["disposition", "detach"] and len(answers[1][1]) == 1, "it is not closed"
+    assert peer.end.one("detach")[1] is False
+    assert names(peer.give(attach(), transfer(1, b"after"))) == ["attach", "flow"]
+    assert peer.end.messages == [b"m", b"after"]
+
+
 def test_messages_of_several_links_may_be_interleaved() -> None:
     """Section 2.6.14."""
     peer = RawPeer(attach("a", 0), attach("b", 1))
@@ -139,43 +226,7 @@ def test_messages_of_several_links_may_be_interleaved() -> None:
     assert peer.end.messages == [b"aA", b"bB"] and peer.end.engine.unfinished() == 0
 
 
-def test_what_the_sender_settled_itself_is_not_held_any_more() -> None:
-    """Section 2.6.12."""
-    peer = RawPeer(attach())
-    peer.give(transfer(0), transfer(1), transfer(2))
-    peer.give(performative(0x15, [False, Uint(0), Uint(1), True]))
-    link, handle, *_ = peer.end.all("message")[0]
-    assert not link.settle(handle, Outcome.ACCEPTED) and link.held == {2}
-
-
 # Settlement
-
-
-def receiver(**options: Any) -> tuple[RawPeer, Link]:
-    """A peer that receives, and our sending link with credit for a hundred messages."""
-    peer = RawPeer(attach(receiver=True, **options), flow(credit=100))
-    return peer, peer.end.all("attach")[0][0]
-
-
-def test_a_range_of_dispositions_settles_each_message_in_it() -> None:
-    """Section 2.7.6."""
-    peer, link = receiver()
-    for token in range(10):
-        link.send(b"m", token)
-    peer.give(settled(2, 4))
-    assert [token for token, _ in peer.end.outcomes] == [2, 3, 4]
-    peer.give(settled(0, 2**31))
-    assert [token for token, _ in peer.end.outcomes] == [2, 3, 4, 0, 1, 5, 6, 7, 8, 9]
-
-
-def test_a_receiver_that_settles_second_is_told_that_the_sender_has_settled() -> None:
-    """Sections 2.6.12 and 2.8.3."""
-    peer, link = receiver(rcv=None)
-    link.send(b"m", "token")
-    peer.taken()
-    ((name, fields),) = peer.give(settled(0, over=False))
-    assert name == "disposition" and fields[:4] == [False, 0, None, True]
-    assert peer.end.outcomes == [("token", Outcome.ACCEPTED)]
 
 
 def test_what_is_held_when_the_peer_detaches_is_released_before_the_detach_is_answered() -> None:
@@ -188,21 +239,6 @@ def test_what_is_held_when_the_peer_detaches_is_released_before_the_detach_is_an
 
 
 # Windows
-
-
-def test_a_window_that_is_full_holds_messages_back_until_a_flow_opens_it() -> None:
-    """Section 2.5.6."""
-    peer, link = receiver()
-    session = link.session
-    session.window = session.next_out + 2
-    for token in range(5):
-        link.send(b"m", token)
-    assert names(peer.taken()) == ["transfer", "transfer"]
-    peer.give(performative(0x13, [Uint(2), Uint(1), Uint(0), Uint(9)]))
-    assert session.next_out == 3
-    assert len(link.queue) == 2
-    peer.give(performative(0x13, [Uint(3), Uint(9), Uint(0), Uint(9)]))
-    assert session.next_out == 5 and not link.queue
 
 
 @pytest.mark.parametrize("start", [2**32 - 3, 2**31 - 3])
@@ -237,19 +273,6 @@ def test_an_echo_is_answered(of_link: bool) -> None:
     handle = 0 if of_link else None
     ((name, fields),) = peer.give(flow(handle=handle, count=handle, credit=None, echo=True))
     assert name == "flow" and (len(fields) > 4) is of_link
-
-
-def test_a_new_session_takes_the_links_that_handle_max_does_not_allow() -> None:
-    """Section 2.7.2."""
-    pair = Pair()
-    engine = pair.client.engine
-    first = engine.attach_sender("a", Terminus("t"))
-    pair.pump()
-    first.session.peer_handle_max = 1
-    links = [engine.attach_sender(name, Terminus("t")) for name in "bcd"]
-    pair.pump()
-    assert [link.session is first.session for link in links] == [True, False, False]
-    assert all(link.credit == 100 for link in links)
 
 
 def test_what_this_end_finds_wrong_is_no_refusal_of_the_peer() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import macaque
-from macaque.finding import LIMITS
+from macaque.doctor.finding import LIMITS
 from processes import ROOT, wait_until
 from real_brokers import Broker, RabbitMq, script
 

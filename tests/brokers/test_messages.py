@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import mqlight
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import Message, decode, encode
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
-from mqlight.service import Service
-from mqlight.wire.message import Message, decode, encode
 from processes import wait_until
 from real_brokers import Broker
 
@@ -214,7 +214,7 @@ class Wire:
     """A client that looks at the messages themselves, and answers none by itself."""
 
     def __init__(self, url: str) -> None:
-        self.connection = Connection(Service.of(url), f"wire_{uuid.uuid4().hex[:8]}")
+        self.connection = Connection(Addresses.of(url), f"wire_{uuid.uuid4().hex[:8]}")
         self.got: list[tuple[Message, Delivery]] = []
         self.connection.start()
         self.connection.wait_started(20)

@@ -10,10 +10,10 @@ import pytest
 
 import macaque
 from mqlight import NotPermittedError
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import Connection
-from mqlight.service import Service
-from mqlight.wire.message import Message, encode
 from processes import ROOT, wait_until
 from real_brokers import RabbitMq, script
 
@@ -30,7 +30,7 @@ def broker_url(rabbitmq: RabbitMq) -> str:
 
 @pytest.fixture
 def connection(broker_url: str) -> Iterator[Connection]:
-    connection = Connection(Service.of(broker_url), "rabbitmq-tests")
+    connection = Connection(Addresses.of(broker_url), "rabbitmq-tests")
     connection.start()
     connection.wait_started(20)
     yield connection
@@ -72,7 +72,7 @@ def test_what_outlives_its_subscribers_is_a_quorum_queue_and_all_else_is_the_con
 
 
 def test_the_url_may_ask_for_classic_queues(broker_url: str, topic: str) -> None:
-    connection = Connection(Service.of(f"{broker_url}?queues=classic"), "rabbitmq-classic")
+    connection = Connection(Addresses.of(f"{broker_url}?queues=classic"), "rabbitmq-classic")
     connection.start()
     connection.wait_started(20)
     try:

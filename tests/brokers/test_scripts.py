@@ -31,7 +31,7 @@ def test_artemis_names_the_program_that_is_missing(verb: str, tmp_path: Path) ->
     done = run("artemis", verb, cache=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "scripts/artemis: there is no command java: on Debian and Ubuntu, apt-get install default-jre-headless\n"
+        "scripts/artemis: the command java is missing: on Debian and Ubuntu, run apt-get install default-jre-headless\n"
     )
 
 
@@ -40,7 +40,7 @@ def test_artemis_names_the_program_that_is_missing(verb: str, tmp_path: Path) ->
 def test_rabbitmq_names_what_is_missing(verb: str, tmp_path: Path) -> None:
     done = run("rabbitmq", verb, cache=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "takes root" in done.stderr or "apt-get install debootstrap" in done.stderr
+    assert "run this script as root" in done.stderr or "apt-get install debootstrap" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,22 +14,13 @@ from faults.resilient import Resilient
 from faults.stream import DEADLINE
 from processes import Process, Spawn
 
-_figures: dict[str, list[float]] = {}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, seconds in _figures.items():
-        terminalreporter.write_line(
-            f"{name}: {len(seconds)} times, median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s"
-        )
-
 
 @pytest.fixture
-def recovered(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+def recovered(record_property: Callable[[str, object], None]) -> Callable[[str, float], None]:
     """Note that it took so many seconds to recover from something; AssertionError if it was too long."""
 
     def note(what: str, seconds: float) -> None:
-        _figures.setdefault(what, []).append(seconds)
+        record_property(what, seconds)
         # The promise is 5 s: the longest pause between two attempts. The rest is for a machine with other things to do.
         assert seconds < 8, f"{what}: recovered after {seconds:.2f} s only"
 

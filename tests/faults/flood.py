@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mqlight.amqp.codec import Described, Uint, Ulong, encode
-from mqlight.server.sasl import AMQP_HEADER, SASL_HEADER
+from mqlight.amqp.frames import AMQP_HEADER, SASL_HEADER
 from processes import ROOT, Process, Server, wait_until
 
 MIB = 1024 * 1024
@@ -30,14 +30,9 @@ stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 service = macaque.Server(url)
 service.service("pulse")(lambda request: request)
-service.start()
+service.connect()
 with macaque.Client(url, timeout={DEADLINE}) as client:
-    while True:
-        try:
-            client.call("pulse", 0).result()
-            break
-        except macaque.NoResponders:  # the service is not there yet
-            time.sleep(0.02)
+    client.call("pulse", 0).result()
     print("alive", flush=True)
     count = failed = slowest = 0
     while not stop.wait(0.02):

@@ -25,10 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mqlight.server.broker import Destination, Kept, Name
-from mqlight.server.ledger import Batch, Put, Receipt
+from mqlight.server.destination import Destination, DestinationName
+from mqlight.server.journal import Batch, Put, Receipt
+from mqlight.server.publication import Publication
+from mqlight.server.queued import Stored
 from mqlight.server.store import FILE, Store
-from mqlight.wire.message import Admitted
 
 Messages = dict[int, int]
 """Delivery counts by sequence."""
@@ -36,7 +37,7 @@ RECEIPT = Receipt(lambda condition: None)
 
 
 def destination() -> Destination:
-    made = Destination(Name("a/#", share="s"), 1)
+    made = Destination(DestinationName("a/#", share="s"), 1)
     made.ttl = 60.0
     return made
 
@@ -65,7 +66,7 @@ class Writer:
         batch = Batch()
         batch.destinations[destination()] = None
         for sequence in sequences:
-            message = Kept(Admitted("a", None, False, 0, 4, body(sequence)), None, sequence)
+            message = Stored.of(Publication("a", None, False, 0, 4, body(sequence)), None, sequence)
             batch.puts[sequence] = Put(destination(), message, RECEIPT, 0.0)
         batch.removed, batch.counts = set(removed), counts
         self.store.write(batch)

@@ -10,8 +10,8 @@ from amqp.pair import End
 from faults.proxy import Way
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.types import Outcome
-from mqlight.outgoing import Outgoing
-from mqlight.session import Session
+from mqlight.protocol import ClientProtocol
+from mqlight.sender import Outgoing
 from mqlight.subscription import Subscription
 
 SENT = [f"sent {number}" for number in range(6)]
@@ -25,23 +25,23 @@ class Conversation:
         self.arrived: list[bytes] = []
         self.subscribed: list[Exception | None] = []
         self.passed = dict.fromkeys(Way, 0)
-        self.session = Session(on_state=lambda connected, error: None, on_room=lambda: None)
+        self.protocol = ClientProtocol(on_state=lambda connected, error: None, on_room=lambda: None)
         self.subscription = Subscription(
             "news", None, qos=1, ttl=60, credit=4, on_message=lambda *_: None, on_subscribed=self.subscribed.append
         )
-        self.session.subscribe(self.subscription)
+        self.protocol.subscribe(self.subscription)
         for text in SENT:
 
             def told(outcome: Outcome, condition: Any, text: str = text) -> None:
                 self.outcomes.append((text, outcome))
 
-            self.session.send(Outgoing("t", text.encode(), False, False, told))
+            self.protocol.send(Outgoing("t", text.encode(), False, False, told))
 
     def connect(self, way: Way | None = None, cut: int | None = None) -> None:
         """Talk to a new server until neither has anything to say, or ``cut`` bytes have gone one way; then hang up."""
         server = End(server=True, offered=("ANONYMOUS-RELAY",))
-        client = Engine(self.session, server=False, container_id="c")
-        self.session.begin(client)
+        client = Engine(self.protocol, server=False, container_id="c")
+        self.protocol.begin(client)
         self.passed = dict.fromkeys(Way, 0)
         settled = 0
         talking = True
@@ -64,7 +64,7 @@ class Conversation:
 
     def _hang_up(self, client: Engine, server: End) -> None:
         client.end_of_input()
-        self.session.end()
+        self.protocol.end()
         self.arrived += server.messages
 
 
@@ -80,5 +80,5 @@ def test_a_connection_cut_after_any_byte_loses_no_message_and_no_subscription(wa
         talk.connect()
         assert sorted(talk.outcomes) == [(text, Outcome.ACCEPTED) for text in SENT], f"cut after {cut} bytes"
         assert list(dict.fromkeys(talk.arrived)) == [text.encode() for text in SENT], f"cut after {cut} bytes"
-        assert talk.subscribed == [None] and talk.session.subscriptions == [talk.subscription]
-        assert talk.session.outstanding == talk.session.waiting == 0
+        assert talk.subscribed == [None] and talk.protocol.subscriptions == [talk.subscription]
+        assert talk.protocol.outstanding == talk.protocol.waiting == 0

@@ -56,6 +56,8 @@ def test_workers_killed_every_100_ms_lose_no_call(
         while not done.wait(0.1):
             started = re.findall(r"^worker (\d+)$", nursery.log(), re.MULTILINE)
             alive = [pid for pid in started if os.path.exists(f"/proc/{pid}")]
+            if not alive:
+                continue
             with suppress(ProcessLookupError):  # the one that was killed before may just have gone
                 os.kill(int(chance.choice(alive)), signal.SIGKILL)
                 killed += 1

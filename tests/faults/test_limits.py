@@ -29,15 +29,15 @@ from faults.flood import (
     sender,
     until,
 )
+from mqlight.addresses import Addresses
 from mqlight.amqp.codec import Described, Ubyte, Uint, Ulong
+from mqlight.amqp.frames import SASL_HEADER
+from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Outcome
 from mqlight.connection import Connection, State
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError
-from mqlight.server.sasl import SASL_HEADER
 from mqlight.server.users import set_password
-from mqlight.service import Service
-from mqlight.wire.message import Message, encode
 from processes import Process, Server, start_server, wait_until
 
 GROWTH = 64 * MIB
@@ -94,7 +94,7 @@ def connect() -> Iterator[Callable[..., Connection]]:
     made: list[Connection] = []
 
     def start(server: Server, client_id: str = "c") -> Connection:
-        made.append(Connection(Service.of(server.url), client_id))
+        made.append(Connection(Addresses.of(server.url), client_id))
         made[-1].start()
         return made[-1]
 
@@ -178,7 +178,7 @@ def test_wrong_passwords_in_numbers_hold_up_nobody(tmp_path: Any, connect: Any) 
             for number in range(40):
                 stack.enter_context(Hostile(server, address=f"127.0.0.{number % 4 + 2}")).send(login)
             server.expect("wrong user or password")
-            good = Connection(Service.of(server.url, {"user": "fish", "password": "swim"}), "good")
+            good = Connection(Addresses.of(server.url, {"user": "fish", "password": "swim"}), "good")
             good.start()
             good.wait_started(20)
             good.stop()
@@ -200,7 +200,7 @@ def test_a_server_without_descriptors_serves_whom_it_has(spawn: Any) -> None:
         for _ in range(100):
             stack.enter_context(Hostile(limited))
         server.expect("no connection can be accepted for a second: Too many open files")
-    late = Connection(Service.of(url[1]), "late")
+    late = Connection(Addresses.of(url[1]), "late")
     late.start()
     late.wait_started(15)
     late.stop()

@@ -18,8 +18,8 @@ import mqlight
 from faults.proxy import Flaw, Proxy, Way
 from faults.resilient import ROUNDS
 from faults.stream import Stream, seconds_to_answer
+from mqlight.addresses import Addresses
 from mqlight.connection import STEADY, Connection, State
-from mqlight.service import Service
 from processes import Process, Server, wait_until
 
 LINES = 8
@@ -156,7 +156,7 @@ def test_a_server_that_falls_silent_at_any_stage_is_left_within_the_heartbeat(
     def suffer(after: int) -> None:
         line = network(shared_server.port)
         line.flaws = [Flaw(way, after, hang=True)]
-        connection = Connection(Service.of(f"{line.url}?heartbeat={HEARTBEAT}"), f"silent_{way.name}_{after}")
+        connection = Connection(Addresses.of(f"{line.url}?heartbeat={HEARTBEAT}"), f"silent_{way.name}_{after}")
         subscribed = threading.Event()
         connection.subscribe("silent", on_delivery=lambda _: None, on_subscribed=lambda _: subscribed.set())
         connection.start()
@@ -214,7 +214,7 @@ def test_a_garbled_greeting_is_tried_again_by_who_was_let_in_before(
     line = network(shared_server.port)
     told: list[str] = []
     connection = Connection(
-        Service.of(line.url), f"garbled_{way.name}_{offset}", on_state=lambda _, error: told.append(str(error))
+        Addresses.of(line.url), f"garbled_{way.name}_{offset}", on_state=lambda _, error: told.append(str(error))
     )
     connection.start()
     try:

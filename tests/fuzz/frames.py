@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from mqlight.amqp.codec import Array, CodecError, Described, Symbol, Ubyte, Uint, Ulong, Ushort, encode, read
-from mqlight.wire.message import Message
-from mqlight.wire.message import encode as encode_message
+from mqlight.amqp.message import Message
+from mqlight.amqp.message import encode as encode_message
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"

@@ -13,14 +13,15 @@ from typing import Any
 from amqp.pair import End, pump
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
+from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Condition, Handle, Outcome, Peer, Terminus
-from mqlight.outgoing import Outgoing
+from mqlight.protocol import ClientProtocol
+from mqlight.sender import Outgoing
 from mqlight.server.broker import Broker
-from mqlight.server.connection import ClientConnection
 from mqlight.server.limits import Limits
-from mqlight.session import Session
+from mqlight.server.permissions import EVERYTHING, User
+from mqlight.server.protocol import ServerProtocol
 from mqlight.subscription import Subscription
-from mqlight.wire.message import Message, encode
 
 MOST_OUT = 4_000_000
 """Bytes: the most that a few thousand bytes of input may make an end say."""
@@ -184,9 +185,9 @@ HELLO = encode(Message(body="hello"))
 
 
 class Door:
-    """The server's end of a connection as wire.pair.pump wants it."""
+    """The server's end of a connection as amqp.pair.pump wants it."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ServerProtocol) -> None:
         self.output = connection.output
         self.sent = connection.sent
         self._connection = connection
@@ -195,11 +196,11 @@ class Door:
         self._connection.receive(data, 0.0)
 
 
-def connect(broker: Broker) -> ClientConnection:
-    return ClientConnection(
+def connect(broker: Broker) -> ServerProtocol:
+    return ServerProtocol(
         broker,
         address="127.0.0.1:1",
-        check=lambda identity: identity.password in (None, "right"),
+        check=lambda identity: User(None, EVERYTHING) if identity.password in (None, "right") else "wrong password",
         dirty=lambda connection: None,
         named=lambda connection: None,
         heartbeat=5.0,
@@ -246,8 +247,8 @@ class Application:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.session = Session(on_state=lambda connected, error: None, on_room=lambda: None)
-        self.engine = Engine(self.session, server=False, container_id="c", heartbeat=5.0)
+        self.protocol = ClientProtocol(on_state=lambda connected, error: None, on_room=lambda: None)
+        self.engine = Engine(self.protocol, server=False, container_id="c", heartbeat=5.0)
         self.outcomes: list[int] = []
         self.held: list[tuple[Subscription, Link, Handle, bool]] = []
         self.subscriptions = [self.subscribe(qos, credit) for qos, credit in ((1, 10), (0, 3))]
@@ -262,7 +263,7 @@ class Application:
         subscription = Subscription(
             f"q{qos}", None, qos=qos, ttl=0, credit=credit, on_message=on_message, on_subscribed=lambda error: None
         )
-        self.session.subscribe(subscription)
+        self.protocol.subscribe(subscription)
         return subscription
 
     def send(self) -> None:
@@ -273,7 +274,7 @@ class Application:
         def told(outcome: Outcome, condition: Condition | None) -> None:
             self.outcomes.append(number)
 
-        self.session.send(Outgoing("ab"[number % 2], HELLO, settled, mandatory, told))
+        self.protocol.send(Outgoing("ab"[number % 2], HELLO, settled, mandatory, told))
 
     def act(self) -> None:
         chance = self.random.randrange(12)
@@ -281,17 +282,17 @@ class Application:
             self.send()
         elif chance < 7 and self.held:
             subscription, link, handle, settled = self.held.pop()
-            self.session.settle(subscription, link, handle, None if settled else Outcome.ACCEPTED, None)
+            self.protocol.settle(subscription, link, handle, None if settled else Outcome.ACCEPTED, None)
         elif chance == 7 and self.subscriptions:
-            self.session.unsubscribe(self.subscriptions.pop(), forget=self.random.random() < 0.5, on_ended=None)
+            self.protocol.unsubscribe(self.subscriptions.pop(), forget=self.random.random() < 0.5, on_ended=None)
         elif chance == 8:
-            self.session.pause()
+            self.protocol.pause()
 
 
 def session_of(application: Application, pieces: list[bytes]) -> None:
     """The server says ``pieces``; then the connection is over, and so is every message."""
-    engine, session, random = application.engine, application.session, application.random
-    session.begin(engine)
+    engine, protocol, random = application.engine, application.protocol, application.random
+    protocol.begin(engine)
     said = 0
     for piece in [b"", *pieces]:
         engine.receive(piece)
@@ -304,6 +305,6 @@ def session_of(application: Application, pieces: list[bytes]) -> None:
             assert said < MOST_OUT, "there is no end to what it says"
             engine.sent(len(output))
     engine.end_of_input()
-    session.give_up(DENIED)
+    protocol.give_up(DENIED)
     assert sorted(application.outcomes) == list(range(application.sent)), "an outcome is told once"
-    assert session.outstanding == 0 and session.waiting == 0 and session.holds == 0
+    assert protocol.outstanding == 0 and protocol.waiting == 0 and protocol.holds == 0

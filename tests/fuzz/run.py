@@ -23,8 +23,8 @@ with atheris.instrument_imports(include=["mqlight", "macaque", "fuzz.targets", "
     from fuzz.targets import TARGETS
 
 from fuzz.frames import changed_values, conversation, mutate, sasl, welcome  # noqa: E402  # after sys.path
-from mqlight.amqp.usual import text_body  # noqa: E402
-from mqlight.wire.message import Message, MessageError, decode, encode  # noqa: E402
+from mqlight.amqp.fast_messages import text_body  # noqa: E402
+from mqlight.amqp.message import Message, MessageError, decode, encode  # noqa: E402
 
 SPOKEN = {"engine_server": b"", "engine_client": welcome(), "server": sasl(), "session": welcome()}
 """The targets whose input is a byte and then frames, and what comes before AMQP there."""

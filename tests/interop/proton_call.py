@@ -1,6 +1,6 @@
 """A client that knows only AMQP 1.0, by Proton: calls each topic in turn, and prints a JSON line about each call.
 
-    python proton_call.py PORT TOPIC JSON [TOPIC JSON]...
+python proton_call.py PORT TOPIC JSON [TOPIC JSON]...
 """
 
 from __future__ import annotations

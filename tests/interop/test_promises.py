@@ -11,7 +11,7 @@ from proton import Message, Terminus, Timeout, symbol
 from proton.reactor import Container, Copy, DurableSubscription, Filter, LinkOption, Selector
 from proton.utils import BlockingConnection, BlockingReceiver, LinkDetached, SendException
 
-from mqlight.server.grant import MAX_TTL
+from mqlight.server.sources import MAX_TTL
 from processes import Server, start_server
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import macaque
-from macaque.dead import DeadLetters
-from macaque.health import Health
-from macaque.metrics import CallMetrics, RequestMetrics
+from macaque.dead_letters import DeadLetters
+from macaque.observe.health import Health
+from macaque.observe.metrics import Metrics
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import Message, decode, encode
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
-from mqlight.service import Service
-from mqlight.wire.message import Message, decode, encode
 from processes import Server, Spawn, start_server, wait_until
 
 
@@ -173,10 +173,8 @@ def test_a_metric_that_raises_costs_neither_answers_nor_callbacks(
 
     metrics.observe(app)
     metrics.observe(client)
-    for name in "began", "ended", "retried", "redelivered", "connected":
-        monkeypatch.setattr(RequestMetrics, name, broken)
-    for name in "ended", "connected":
-        monkeypatch.setattr(CallMetrics, name, broken)
+    for name in "request_began", "request_ended", "retried", "redelivered", "connected", "call_ended":
+        monkeypatch.setattr(Metrics, name, broken)
     app.service("work", share_id="w", credit=1)(lambda data: data if data else 1 / 0)
     told = threading.Event()
     with app:
@@ -210,7 +208,7 @@ def test_a_fault_of_the_worker_itself_leaves_no_request_unsettled(
         assert seen == [1, 1, 1]
         assert client.call("work", 2).result() == 2
         (entry,) = app._workers.values()
-        assert entry._repeats is not None and not entry._repeats._answers._running
+        assert entry._duplicates is not None and not entry._duplicates.running
 
 
 def test_a_one_way_message_whose_function_is_cancelled_is_tried_again(
@@ -314,7 +312,7 @@ def test_an_exit_is_answered_and_ends_the_process_when_what_is_in_hand_is_done(
 
 
 def test_an_exit_is_counted_by_a_code_of_its_own() -> None:
-    from macaque.metrics import code_of
+    from macaque.observe.metrics import code_of
 
     assert code_of("exit") == "exit"
 
@@ -344,7 +342,7 @@ def test_a_function_that_does_not_return_is_answered_for_in_time_and_told_by_log
         with pytest.raises(macaque.RemoteError, match="slow was not done within 0.2 s") as raised:
             first.result()
         assert (raised.value.code, raised.value.type, raised.value.retryable) == (504, "Timeout", True)
-        assert "slow runs for longer than its timeout of 0.2 s" in caplog.text and "1 of 2 places" in caplog.text
+        assert "slow runs for longer than its timeout of 0.2 s" in caplog.text and "1 of 2 are taken" in caplog.text
         assert client.call("slow", "quick").result() == {"done": "quick"}
         assert app.unready() == {}
         with pytest.raises(macaque.RemoteError):
@@ -371,7 +369,7 @@ def test_a_function_that_is_done_in_time_is_not_told_of(
     with app:
         assert client.call("slow", "quick").result() == {"done": "quick"}
         (worker,) = app._workers.values()
-        assert len(worker._watched) == 0
+        assert len(worker._overruns or ()) == 0
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -409,7 +407,8 @@ def test_a_repeated_call_gets_the_late_result_of_the_first_and_runs_nothing(
         assert wait_until(lambda: client.call("slow", 1, uuid="pay-1").exception() is None)
         assert client.call("slow", 2, uuid="pay-1").result() == {"done": 1}
         (worker,) = app._workers.values()
-        assert worker._repeats is not None and not worker._repeats._answers._running and len(worker._watched) == 0
+        assert worker._duplicates is not None and not worker._duplicates.running
+        assert len(worker._overruns or ()) == 0
 
 
 # Services that call themselves
@@ -456,7 +455,7 @@ class Listener:
 
     def __init__(self, url: str, topic: str) -> None:
         self.messages: list[Message] = []
-        self.connection = Connection(Service.of(url), "listener")
+        self.connection = Connection(Addresses.of(url), "listener")
         self.connection.start()
         self.connection.wait_started(10.0)
         ready = threading.Event()
@@ -502,7 +501,7 @@ def test_a_reply_waits_for_a_caller_that_comes_back(app: macaque.Server, server:
     with app:
         sender = Listener(server.url, "elsewhere")
         sender.send("work", json.dumps({"uuid": "u-1", "data": 1, "replyTo": "response/back"}), ttl=20_000)
-        wait_until(lambda: next(iter(app._workers.values()))._holding._retries)
+        wait_until(lambda: next(iter(app._workers.values()))._retries._retries)
         back = Listener(server.url, "response/back")
         back.connection.add_credit(back.subscription, 10)
         wait_until(lambda: back.messages)

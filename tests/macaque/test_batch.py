@@ -34,11 +34,9 @@ def client(server: Server) -> Iterator[macaque.Client]:
     def upper(data: str) -> str:
         return data.upper()
 
-    app.start()
-    with macaque.Client(server.url) as client:
+    with app, macaque.Client(server.url) as client:
         client.call("batch/upper", "ready").result()
         yield client
-    app.close()
 
 
 def test_calls_of_a_batch_leave_together_and_all_are_answered(

@@ -31,8 +31,9 @@ from mqlight.amqp.codec import (
     Ulong,
     Ushort,
 )
-from mqlight.wire.message import Message, encode
+from mqlight.amqp.message import Message, encode
 from processes import Server
+from shown import shown
 
 
 class Markup(str):
@@ -156,7 +157,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize("data, arrives", TABLE, ids=lambda value: f"{type(value).__name__}-{value!r:.30}")
+@pytest.mark.parametrize("data, arrives", TABLE, ids=lambda value: f"{type(value).__name__}-{shown(value)}")
 def test_what_is_sent_arrives_as_the_table_says(data: Any, arrives: Any) -> None:
     assert there(data) == arrives and back(data) == arrives
     assert type(there(data)) is type(arrives)

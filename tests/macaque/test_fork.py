@@ -20,7 +20,9 @@ import multiprocessing, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against forks of processes with threads
 import macaque
 
-lost = []  # what the parent's connection went through
+def print(*words, flush=False):
+    # A line is written at once: parent and child share a pipe, and the built-in writes a line in several parts.
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
 def in_child(function):
     child = os.fork()
@@ -56,13 +58,11 @@ def run(spawn: Any, server: Server, body: str, program: str = PROGRAM) -> list[s
 
 
 @pytest.mark.parametrize("cid", ["", "cid='chosen'"], ids=["made up", "chosen"])
-def test_a_child_calls_over_a_connection_of_its_own(
-    shared_server: Server, echo: None, spawn: Any, cid: str
-) -> None:
+def test_a_child_calls_over_a_connection_of_its_own(shared_server: Server, echo: None, spawn: Any, cid: str) -> None:
     said = run(spawn, shared_server, f"""if True:
         client = macaque.Client(timeout=5, {cid})
         client.call("echo", 0).result()
-        before, channel = client.client_id, client._connection._channel
+        before, channel = client.client_id, client._connection._driver
         def calls():
             print("child", client.call("echo", 1).result(), client.client_id != before)
             client.call("echo", 2, lambda data: (print("callback", data), done.set()))
@@ -71,15 +71,13 @@ def test_a_child_calls_over_a_connection_of_its_own(
         done = threading.Event()
         wait(in_child(calls))
         print("parent", client.call("echo", 3).result(), client.client_id == before)
-        print("undisturbed", client._connection._channel is channel)
+        print("undisturbed", client._connection._driver is channel)
         client.close()
     """)  # fmt: skip
     assert said == ["child 1 True", "callback 2", "parent 3 True", "undisturbed True"]
 
 
-def test_a_child_that_ends_takes_no_leave_in_its_parents_name(
-    certificates: Certificates, spawn: Any
-) -> None:
+def test_a_child_that_ends_takes_no_leave_in_its_parents_name(certificates: Certificates, spawn: Any) -> None:
     """Also with TLS, by exit functions and by the garbage collector."""
     server = start_server("--tls-cert", certificates.host("127.0.0.1"))
     security = {"ssl_trust_certificate": certificates.authority}
@@ -91,7 +89,7 @@ def test_a_child_that_ends_takes_no_leave_in_its_parents_name(
                 import gc
                 client = macaque.Client(timeout=5, security_options={security!r})
                 client.call("echo", 0).result()
-                channel = client._connection._channel
+                channel = client._connection._driver
                 child = os.fork()
                 if child == 0:
                     other, client = client, None
@@ -100,7 +98,7 @@ def test_a_child_that_ends_takes_no_leave_in_its_parents_name(
                     gc.collect()
                     sys.exit(0)  # runs what is registered for the exit
                 wait(child)
-                print("parent", client.call("echo", 1).result(), client._connection._channel is channel)
+                print("parent", client.call("echo", 1).result(), client._connection._driver is channel)
                 client.close()
             """)  # fmt: skip
             assert said == ["parent 1 True"]
@@ -134,9 +132,7 @@ def test_a_thread_forks_while_others_call(shared_server: Server, echo: None, spa
     assert said == [*(f"child {number}" for number in range(5)), "parent {1}"]
 
 
-def test_calls_in_flight_are_the_parents_and_their_callbacks_run_there_only(
-    shared_server: Server, spawn: Any
-) -> None:
+def test_calls_in_flight_are_the_parents_and_their_callbacks_run_there_only(shared_server: Server, spawn: Any) -> None:
     app = macaque.Server(broker=shared_server.url)
 
     @app.service("slow")
@@ -180,7 +176,9 @@ def test_multiprocessing_works_with_every_way_to_start(
     shared_server: Server, echo: None, spawn: Any, tmp_path: Path, method: str
 ) -> None:
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM + """
+    program.write_text(
+        PROGRAM
+        + """
 client = macaque.Client(timeout=10)
 
 def work(number):
@@ -192,15 +190,14 @@ if __name__ == "__main__":
         print("children", pool.map(work, range(4)))
     print("parent", work(5))
     client.close()
-""")
+"""
+    )
     process = spawn([str(program), method], env={"MACAQUE_BROKER": shared_server.url})
     assert process.wait(30.0) == 0, process.log()
     assert process.log().splitlines() == ["parent 0", "children [0, 1, 2, 3]", "parent 5"]
 
 
-def test_the_child_of_a_server_does_not_serve_until_it_is_told_to(
-    shared_server: Server, spawn: Any
-) -> None:
+def test_the_child_of_a_server_does_not_serve_until_it_is_told_to(shared_server: Server, spawn: Any) -> None:
     said = run(spawn, shared_server, """if True:
         app = macaque.Server()
         app.service("who")(lambda data: os.getpid())
@@ -228,7 +225,9 @@ def test_a_child_that_a_service_started_is_ended_without_ending_the_server(
     shared_server: Server, spawn: Any, tmp_path: Path
 ) -> None:
     program = tmp_path / "forking.py"
-    program.write_text(PROGRAM + """
+    program.write_text(
+        PROGRAM
+        + """
 app = macaque.Server()
 
 @app.service("forking")
@@ -242,7 +241,8 @@ def forking(data):
 app.service("forking/ready")(lambda data: True)
 threading.Thread(target=lambda: (app.connect(), print("ready", flush=True)), daemon=True).start()
 app.run()
-""")
+"""
+    )
     process = spawn([str(program)], env={"MACAQUE_BROKER": shared_server.url}, ready="ready")
     with macaque.Client(broker=shared_server.url, timeout=15.0) as client:
         assert client.call("forking", 0).result() == -15
@@ -254,9 +254,9 @@ def test_greenlets_fork_as_threads_do(shared_server: Server, echo: None, spawn: 
     said = run(spawn, shared_server, """if True:
         client = macaque.Client(timeout=5)
         client.call("echo", 0).result()
-        channel = client._connection._channel
+        channel = client._connection._driver
         wait(in_child(lambda: print("child", client.call("echo", 1).result())))
-        print("parent", client.call("echo", 2).result(), client._connection._channel is channel)
+        print("parent", client.call("echo", 2).result(), client._connection._driver is channel)
         client.close()
     """, "from gevent import monkey\nmonkey.patch_all()\n" + PROGRAM)  # fmt: skip
     assert said == ["child 1", "parent 2 True"]
@@ -268,7 +268,9 @@ def test_gunicorn_may_load_the_application_before_it_forks(
 ) -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
     patch = "from gevent import monkey\nmonkey.patch_all()\n" if worker == "gevent" else ""
-    (tmp_path / "site_of_mine.py").write_text(patch + """
+    (tmp_path / "site_of_mine.py").write_text(
+        patch
+        + """
 import os, macaque
 client = macaque.Client(timeout=5)
 client.call("echo", "preloaded").result()
@@ -276,7 +278,8 @@ client.call("echo", "preloaded").result()
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(client.call("echo", 7).result()).encode()]
-""")
+"""
+    )
     process = spawn(
         ["-m", "gunicorn", "--preload", "--workers", "2", "--worker-class", worker, "--bind", "127.0.0.1:0",
          "--worker-tmp-dir", str(tmp_path), "site_of_mine:app"],

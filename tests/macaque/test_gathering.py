@@ -12,7 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import macaque
-from macaque import gathering, metrics
+from macaque import metrics
+from macaque.calls import Calls
 from macaque.pending import Pending
 from processes import Server, Spawn, wait_until
 
@@ -88,7 +89,7 @@ def test_an_error_that_nobody_wants_to_hear_is_logged(
     serve(refuse)
     with caplog.at_level(logging.ERROR, "macaque"):
         client.gather("word", "fish", print, replies=1).result(10.0)
-        wait_until(lambda: "a service at 'word' failed: no such word as fish (code 404)" in caplog.text)
+        wait_until(lambda: "the call of 'word' failed: no such word as fish (code 404)" in caplog.text)
 
 
 def test_each_answer_is_told_when_it_comes(client: macaque.Client, serve: Any) -> None:
@@ -111,7 +112,7 @@ def test_without_any_answer_it_ends_as_a_call_does(client: macaque.Client, serve
     wait_until(lambda: [type(error) for error in errors] == [macaque.NoResponders])
     go = threading.Event()
     serve(lambda data: go.wait(20.0))
-    with pytest.raises(macaque.Timeout, match=r"No answer from 'word' within 0\.3 s"):
+    with pytest.raises(macaque.Timeout, match=r"No reply from 'word' within 0\.3 s"):
         client.gather("word", "fish", timeout=0.3).result(10.0)
     go.set()
 
@@ -128,7 +129,7 @@ def test_closing_the_client_ends_it_with_what_came(client: macaque.Client, serve
 def test_when_too_many_are_kept_the_oldest_end_early(
     server: Server, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering.Gatherings.__init__, "__defaults__", (5,))
+    monkeypatch.setitem(Calls.__init__.__kwdefaults__, "kept", 5)
     serve(str.upper)
     with macaque.Client(broker=server.url) as client:
         calls = [client.gather("word", "fish", timeout=30 + second) for second in range(20)]
@@ -139,7 +140,7 @@ def test_when_too_many_are_kept_the_oldest_end_early(
 def test_the_first_answer_makes_room_for_the_next_call(server: Server, serve: Any) -> None:
     serve(str.upper)
     with macaque.Client(broker=server.url) as client:
-        client._pending = Pending(threading.Lock(), 1)
+        client._calls._pending = Pending(threading.Lock(), 1)
         began = time.monotonic()
         calls = [client.gather("word", "fish", timeout=30) for _ in range(10)]
         assert time.monotonic() - began < 10

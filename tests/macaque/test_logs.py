@@ -11,7 +11,6 @@ import pytest
 
 import macaque
 from macaque.logs import log_to_stderr
-from macaque.terminal import json_line
 from processes import Server, Spawn
 
 SERVICES = """
@@ -65,9 +64,3 @@ def test_an_application_that_has_set_up_logging_keeps_it(caplog: pytest.LogCaptu
     root, ours = list(logging.getLogger().handlers), list(logging.getLogger("macaque").handlers)
     log_to_stderr("debug")
     assert logging.getLogger().handlers == root and logging.getLogger("macaque").handlers == ours
-
-
-def test_json_on_a_terminal_has_no_commands_for_it_and_stays_json() -> None:
-    value = {"a\x9b": "\u202e\x7f魚\n"}
-    assert json_line(value) == '{"a\\u009b":"\\u202e\\u007f魚\\n"}'
-    assert json.loads(json_line(value)) == value

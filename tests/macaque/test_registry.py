@@ -33,7 +33,7 @@ def test_one_endpoint_may_be_served_under_different_shares() -> None:
 def test_the_same_endpoint_and_share_twice_is_refused_and_both_functions_named(share_id: str | None) -> None:
     registry = Registry()
     first = registry.add("words", share_id, 5, echo)
-    with pytest.raises(ValueError, match=r"is echo already: give other another endpoint or share_id"):
+    with pytest.raises(ValueError, match=r"is echo already: give other another topic or share_id"):
         registry.add("words", share_id, 5, other)
     assert list(registry) == [first]
 
@@ -56,7 +56,7 @@ def test_an_endpoint_that_is_no_topic_is_refused(endpoint: Any, kind: type[Excep
 
 @pytest.mark.parametrize("endpoint", ["/todo/api/v1.0/tasks", "a/+/b", "logs/#", "grüße/日本", "with space"])
 def test_any_topic_or_pattern_is_an_endpoint(endpoint: str) -> None:
-    assert Registry().add(endpoint, None, 5, echo).endpoint == endpoint
+    assert Registry().add(endpoint, None, 5, echo).topic == endpoint
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_anything_that_can_be_called_with_one_argument_is_a_function(function: A
         ({"ttl": -1}, ValueError, "ttl -1 is not between 0"),
         ({"ttl": 31 * 86400}, ValueError, "ttl 2678400 is not between"),
         ({"ttl": 1.5}, TypeError, "ttl 1.5 is not an int"),
-        ({"idempotent_for": 0}, ValueError, "idempotent_for=0 is not between"),
-        ({"idempotent_for": "60"}, TypeError, "idempotent_for='60' is not a number"),
-        ({"timeout": 0}, ValueError, "timeout=0 is not between"),
-        ({"timeout": float("nan")}, ValueError, "timeout=nan is not between"),
-        ({"timeout": True}, TypeError, "timeout=True is not a number"),
+        ({"idempotent_for": 0}, ValueError, "idempotent_for 0 is not between"),
+        ({"idempotent_for": "60"}, TypeError, "idempotent_for '60' is not a number"),
+        ({"timeout": 0}, ValueError, "timeout 0 is not between"),
+        ({"timeout": float("nan")}, ValueError, "timeout nan is not between"),
+        ({"timeout": True}, TypeError, "timeout True is not a number"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], kind: type[Exception], said: str) -> None:

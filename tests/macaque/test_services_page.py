@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from macaque.dead import DeadLetters
+from macaque.dead_letters import DeadLetters
 from processes import ROOT, Server, Spawn, wait_until
 
 PAGE = (ROOT / "docs/services.md").read_text(encoding="utf-8")

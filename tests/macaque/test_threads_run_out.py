@@ -187,4 +187,5 @@ def test_two_threads_that_repeat_one_uuid_leave_the_clock_alive(shared_server: S
             ends = end_together(client, f"same-{number}")
             assert len(ends) == 2 and 7 in ends
             assert all(end == 7 or "has not ended yet" in str(end) for end in ends)
-        assert len(client._pending) == 0 and client._pending.next_deadline() is None
+        pending = client._calls._pending
+        assert len(pending) == 0 and pending.next_deadline() is None

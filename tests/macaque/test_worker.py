@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import macaque
-from macaque.dead import DeadLetters
-from macaque.letter import Letter
+from macaque.dead_letter import DeadLetter
+from macaque.dead_letters import DeadLetters
+from mqlight.addresses import Addresses
+from mqlight.amqp.capabilities import Marks
+from mqlight.amqp.message import Message, encode
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
-from mqlight.service import Service
-from mqlight.wire.attempts import Marks
-from mqlight.wire.message import Message, encode
 from processes import Server, Spawn, start_server, wait_until
 
 
@@ -37,12 +37,12 @@ def client(server: Server) -> Iterator[macaque.Client]:
         yield client
 
 
-def letters(url: str) -> list[Letter]:
+def letters(url: str) -> list[DeadLetter]:
     with DeadLetters(url) as box:
         return box.letters
 
 
-def dead_letter(url: str) -> Letter:
+def dead_letter(url: str) -> DeadLetter:
     """The one that there is, or is about to be."""
     found = wait_until(lambda: letters(url), what="a dead letter")
     assert len(found) == 1
@@ -84,17 +84,18 @@ def test_a_request_whose_connections_are_cut_before_it_begins_is_never_a_dead_le
     call = None
     for _ in range(4):
         got: queue.Queue[Delivery] = queue.Queue()
-        victim = Connection(Service.of(server.url), "victim")
+        victim = Connection(Addresses.of(server.url), "victim")
         victim.start()
         victim.wait_started(10.0)
         victim.subscribe("work", "w", ttl=60, credit=1, marks=marks, on_delivery=got.put)
         call = call or client.call("work", 1)
         got.get(timeout=10.0)
-        victim._channel.abort()  # type: ignore[union-attr]
+        victim._driver.abort()  # type: ignore[union-attr]
         victim.abandon() if hasattr(victim, "abandon") else victim.stop()
     app.service("work", share_id="w", max_deliveries=most)(lambda data: data + 1)
     with app:
         assert call is not None and call.result() == 2
+
 
 DEADLY = """
 import macaque, os
@@ -122,7 +123,7 @@ def test_a_request_that_kills_its_workers_is_a_dead_letter_and_its_caller_is_tol
     letter = dead_letter(server.url)
     assert (letter.endpoint, letter.topic, letter.share, letter.count) == ("deadly", "deadly", "w", 2)
     assert (letter.source, letter.data) == (f"response/{client.client_id}", "die")
-    assert "no worker has survived it" in letter.reason
+    assert letter.reason == "no worker settled it in 2 delivery attempts"
     assert abs(letter.time / 1000 - time.time()) < 60
 
 
@@ -141,7 +142,7 @@ def test_a_request_that_comes_again_below_the_limit_is_run(app: macaque.Server, 
 def redeliver(url: str, topic: str, body: object, count: int) -> None:
     """Send a request to the share `w` of a topic, and give it back as tried `count` times."""
     got: queue.Queue[Delivery] = queue.Queue()
-    connection = Connection(Service.of(url), "plain")
+    connection = Connection(Addresses.of(url), "plain")
     connection.start()
     connection.wait_started(10.0)
     connection.subscribe(topic, "w", ttl=60, credit=1, on_delivery=got.put)
@@ -385,7 +386,7 @@ def test_a_request_that_the_broker_delivers_again_is_not_run_again(
     again = macaque.Client(broker=server.url, cid="again", timeout=10.0)
     with again:
         again.connect()
-        connection = Connection(Service.of(server.url), "plain")
+        connection = Connection(Addresses.of(server.url), "plain")
         connection.start()
         connection.wait_started(10.0)
         send(connection, "pay", {"uuid": "pay-1", "data": 1, "replyTo": "response/again"})

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from mqlight.addresses import Endpoint, resolve
 from mqlight.bindings import bound_service
 from mqlight.errors import InvalidArgumentError
-from mqlight.service import Endpoint, resolve
 
 
 def vcap(*services: dict[str, Any], label: str = "user-provided", **more: Any) -> dict[str, str]:

@@ -11,12 +11,12 @@ import pytest
 
 import mqlight
 from mqlight import Client
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import delivery_count
 from mqlight.connection import Connection
-from mqlight.service import Service
-from mqlight.wire.message import delivery_count
 from processes import start_server, wait_until
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds after which something that should happen counts as not happening."""
 
 
@@ -191,10 +191,12 @@ def test_a_second_client_of_the_same_id_replaces_the_first(client):
     assert second.state == mqlight.STARTED
 
 
-def test_a_program_lives_while_its_client_is_not_stopped_and_ends_soon_after(server, spawn):
-    program = """if True:
-        import sys, mqlight
+@pytest.mark.parametrize("moment", ["", "threading.main_thread().join()"], ids=["any time", "main ended"])
+def test_a_program_lives_while_its_client_is_not_stopped_and_ends_soon_after(server, spawn, moment):
+    program = f"""if True:
+        import sys, threading, mqlight
         def on_message(kind, data, delivery):
+            {moment}
             print("received", data, flush=True)
             client.stop(lambda client, err: print("stopped", flush=True))
         client = mqlight.Client(sys.argv[1], on_started=lambda client: client.send("t", "hello"))
@@ -382,11 +384,13 @@ def test_an_on_message_that_raises_counts_as_a_delivery_attempt(client, server, 
     send(one, "t", "bad")
     assert seen.take(2) == [("bad",), ("bad",)]
     stop(one)
-    counts = queue.Queue()
-    connection = Connection(Service.of(server.url), "next")
+    given = queue.Queue()
+    connection = Connection(Addresses.of(server.url), "next")
     connection.start()
-    connection.subscribe("t", "s", ttl=60, on_delivery=lambda delivery: counts.put(delivery_count(delivery.message)))
-    assert counts.get(timeout=WAIT) == 2
+    connection.subscribe("t", "s", ttl=60, on_delivery=given.put)
+    delivery = given.get(timeout=WAIT)
+    assert delivery_count(delivery.message) == 2
+    delivery.accept()
     connection.stop()
 
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 import pytest
 
 from amqp.pair import End
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import Message, delivery_count, encode
 from mqlight.amqp.types import Outcome
 from mqlight.connection import Connection, State
 from mqlight.delivery import Delivery
 from mqlight.errors import NetworkError, SecurityError
 from mqlight.payload import pack
-from mqlight.server.sasl import Sasl
-from mqlight.service import Service
-from mqlight.wire.message import Message, delivery_count, encode
+from mqlight.server.sasl import SaslServer
 from processes import Server, wait_until
 
 
@@ -47,7 +47,7 @@ def scripted(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def refuse(sock: socket.socket) -> None:
-    sasl = Sasl(lambda identity: False)
+    sasl = SaslServer(lambda identity: False)
     while not sasl.failed and (data := sock.recv(4096)):
         sock.sendall(sasl.receive(data))
 
@@ -60,7 +60,9 @@ def test_a_refused_login_is_a_security_error_and_is_not_tried_again() -> None:
     with scripted(refuse) as url:
         states: list[State] = []
         connection = Connection(
-            Service.of(url, {"user": "ann", "password": "secret"}), "c", on_state=lambda state, _: states.append(state)
+            Addresses.of(url, {"user": "ann", "password": "secret"}),
+            "c",
+            on_state=lambda state, _: states.append(state),
         )
         connection.start()
         with pytest.raises(SecurityError, match="does not let this client in") as caught:
@@ -71,7 +73,7 @@ def test_a_refused_login_is_a_security_error_and_is_not_tried_again() -> None:
 
 def test_a_server_that_hangs_up_is_tried_again() -> None:
     with scripted(hang_up) as url:
-        connection = Connection(Service.of(url), "c")
+        connection = Connection(Addresses.of(url), "c")
         connection.start()
         with pytest.raises(NetworkError, match="the peer closed the socket"):
             connection.wait_started(10)
@@ -97,7 +99,7 @@ def test_a_server_that_greets_and_hangs_up_is_not_tried_without_pause() -> None:
         greet_and_hang_up(sock)
 
     with scripted(answer) as url:
-        connection = Connection(Service.of(url), "c")
+        connection = Connection(Addresses.of(url), "c")
         connection.start()
         wait_until(lambda: len(tried) > 1 and time.monotonic() > tried[0] + 2.0)
         connection.stop()
@@ -108,7 +110,7 @@ def test_a_server_that_greets_and_hangs_up_is_not_tried_without_pause() -> None:
 def test_a_fault_in_what_is_called_for_a_message_fails_the_delivery_and_not_the_connection(
     server: Server, caplog: pytest.LogCaptureFixture, in_lane: bool
 ) -> None:
-    connection = Connection(Service.of(server.url), "c")
+    connection = Connection(Addresses.of(server.url), "c")
     got: list[int] = []
 
     def on_delivery(delivery: Delivery) -> None:
@@ -131,7 +133,7 @@ def test_a_fault_in_what_is_called_for_a_message_fails_the_delivery_and_not_the_
 def test_a_fault_in_what_is_told_of_an_outcome_costs_no_other_message_its_outcome(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    connection = Connection(Service.of(server.url), "c")
+    connection = Connection(Addresses.of(server.url), "c")
     told: list[Outcome] = []
 
     def fail(outcome: Outcome, condition: object) -> None:
@@ -148,7 +150,7 @@ def test_a_fault_in_what_is_told_of_an_outcome_costs_no_other_message_its_outcom
 
 def test_the_next_url_of_a_list_is_taken_when_the_first_does_not_answer(server: object) -> None:
     with scripted(hang_up) as url:
-        connection = Connection(Service.of([url, server.url]), "c")  # type: ignore[attr-defined]
+        connection = Connection(Addresses.of([url, server.url]), "c")  # type: ignore[attr-defined]
         connection.start()
         connection.wait_started(10)
         assert connection.url == server.url  # type: ignore[attr-defined]
@@ -167,7 +169,7 @@ def test_a_silent_server_is_left_within_the_heartbeat_and_nothing_reaches_it_lat
             ends.append("a reset")
 
     with scripted(say_nothing) as url:
-        connection = Connection(Service.of(f"{url}?heartbeat=1"), "c")
+        connection = Connection(Addresses.of(f"{url}?heartbeat=1"), "c")
         connection.start()
         with pytest.raises(NetworkError, match="accepted the connection and then said nothing more"):
             connection.wait_started(5)
@@ -178,7 +180,7 @@ def test_a_silent_server_is_left_within_the_heartbeat_and_nothing_reaches_it_lat
 
 def test_stop_while_nobody_answers_ends_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts, by its backlog, and says nothing
-        connection = Connection(Service.of(f"amqp://127.0.0.1:{listener.getsockname()[1]}"), "c")
+        connection = Connection(Addresses.of(f"amqp://127.0.0.1:{listener.getsockname()[1]}"), "c")
         connection.start()
         with pytest.raises(NetworkError):
             connection.wait_started(0.2)
@@ -189,7 +191,7 @@ def test_stop_while_nobody_answers_ends_soon() -> None:
 @pytest.mark.parametrize("credit, brought", [(2, 2), (5, 3)])
 def test_to_drain_brings_what_there_is_up_to_the_credit_and_no_more(server: Server, credit: int, brought: int) -> None:
     got: list[Delivery] = []
-    connection = Connection(Service.of(server.url), "c")
+    connection = Connection(Addresses.of(server.url), "c")
     connection.start()
     connection.wait_started(10)
     first = connection.subscribe("t", "w", ttl=60, credit=0, on_delivery=got.append)
@@ -210,7 +212,7 @@ def test_to_drain_brings_what_there_is_up_to_the_credit_and_no_more(server: Serv
 def test_who_leaves_in_time_gives_back_what_is_not_finished(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     got: list[Delivery] = []
     for number, expected in enumerate((1, 3)):
-        connection = Connection(Service.of(server.url), f"c{number}")
+        connection = Connection(Addresses.of(server.url), f"c{number}")
         connection.start()
         connection.subscribe("t", "w", ttl=60, credit=5, on_delivery=got.append)
         connection.publish("t", encode(Message(body="m", to="t", durable=True)))
@@ -223,7 +225,7 @@ def test_who_leaves_in_time_gives_back_what_is_not_finished(server: Server, capl
 
 def test_what_is_failed_comes_again_and_is_counted(server: Server) -> None:
     got: list[Delivery] = []
-    connection = Connection(Service.of(server.url), "c")
+    connection = Connection(Addresses.of(server.url), "c")
     connection.start()
     connection.subscribe("t", credit=1, on_delivery=got.append)
     connection.publish("t", encode(Message(body="m", to="t")))
@@ -232,3 +234,64 @@ def test_what_is_failed_comes_again_and_is_counted(server: Server) -> None:
         assert delivery_count(got[-1].message) == number
         assert got[-1].fail()
     connection.stop(0.1)
+
+
+def test_threads_that_publish_at_a_time_send_once_for_all_of_them(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(Addresses.of(server.url), "many")
+    connection.start()
+    connection.wait_started(10)
+    flush, sent = connection._flush, 0
+    accepted = threading.Semaphore(0)
+
+    def counted() -> None:
+        nonlocal sent
+        if not connection._crew.is_reader():
+            sent += 1
+        flush()
+
+    monkeypatch.setattr(connection, "_flush", counted)
+    message = pack("t", "message", None)
+    threads = [
+        threading.Thread(target=connection.publish, args=("t", message), kwargs={"on_outcome": told})
+        for told in [lambda *_: accepted.release()] * 20
+    ]
+    with connection._lock:
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(connection._entering) == len(threads))
+    for thread in threads:
+        thread.join(10)
+        assert accepted.acquire(timeout=10)
+    assert sent == 1 and not connection._entering
+    connection.stop()
+
+
+def test_what_is_left_to_a_thread_that_fails_is_sent_all_the_same(server: Server) -> None:
+    connection = Connection(Addresses.of(server.url), "failing")
+    connection.start()
+    connection.wait_started(10)
+    ready = threading.Event()
+    connection.publish("t", pack("t", "there is credit", None), on_outcome=lambda *_: ready.set())
+    assert ready.wait(10)
+
+    def fail() -> None:
+        with pytest.raises(TypeError):
+            connection.publish("t", None)  # type: ignore[arg-type]
+
+    for _ in range(10):  # either of the two may be the first to have the lock
+        accepted = threading.Event()
+
+        def publish(accepted: threading.Event = accepted) -> None:
+            connection.publish("t", pack("t", "message", None), on_outcome=lambda *_: accepted.set())
+
+        threads = [threading.Thread(target=publish), threading.Thread(target=fail)]
+        with connection._lock:
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: len(connection._entering) == 2)
+        assert accepted.wait(10)
+        for thread in threads:
+            thread.join(10)
+    connection.stop(0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mqlight.amqp.message import Message, decode, encode
 from mqlight.errors import InvalidArgumentError
 from mqlight.payload import MALFORMED, MESSAGE, pack, unpack
-from mqlight.wire.message import Message, decode, encode
 
 
 @pytest.mark.parametrize(

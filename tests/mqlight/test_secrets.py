@@ -9,11 +9,12 @@ import pytest
 
 import macaque
 import mqlight
+from mqlight.addresses import Addresses, Endpoint, Lookup
 from mqlight.connection import Connection
 from mqlight.errors import MQLightError
 from mqlight.security import Security
-from mqlight.service import Endpoint, Lookup, Service
 from processes import wait_until
+from shown import shown
 
 SECRET = "tr0ub4dor"
 
@@ -46,13 +47,13 @@ SECRET = "tr0ub4dor"
         lambda callback: callback(None, {"url": f"amqp://fish:{SECRET}@h"}),
         lambda callback: callback(None, [f"amqp://fish:{SECRET}@h:x"]),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_password_in_a_url_is_in_no_error_log_or_repr(service: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     said = []
     try:
-        found = Service.of(service)
+        found = Addresses.of(service)
         said.append(repr(found))
         connection = Connection(found, "c")
         connection.start()
@@ -77,7 +78,7 @@ def test_no_repr_of_anything_that_has_a_password_shows_it() -> None:
     caller = macaque.Client(url, security_options=options)
     server = macaque.Server(url, security_options=options)
     things = [
-        Endpoint.parse(url), Lookup.parse(f"http://fish:{SECRET}@h/"), Service.of(url, options), Security.of(options),
+        Endpoint.parse(url), Lookup.parse(f"http://fish:{SECRET}@h/"), Addresses.of(url, options), Security.of(options),
         client, caller, server, client.get_service(),
     ]  # fmt: skip
     try:

@@ -1,15 +1,10 @@
-"""Who may try to come in, from where, and what a wrong password costs."""
+"""Who may try to come in, and from where."""
 
 from __future__ import annotations
 
 import pytest
 
 from mqlight.server.access import (
-    FORGIVEN,
-    LONGEST_DELAY,
-    MOST_AT_ONCE,
-    MOST_FAILURES,
-    Failures,
     Visitor,
     is_loopback,
     network,
@@ -67,9 +62,7 @@ def test_what_is_of_this_machine_alone(address: str, near: bool) -> None:
         (EXTERNAL, KNOWN, True, False, None),
     ],
 )
-def test_who_may_try(
-    identity: Identity, visitor: Visitor, users: bool, anonymous: bool, words: str | None
-) -> None:
+def test_who_may_try(identity: Identity, visitor: Visitor, users: bool, anonymous: bool, words: str | None) -> None:
     why = refusal(identity, visitor, users=users, allow_anonymous=anonymous)
     assert (why is None) if words is None else (why is not None and words in why)
 
@@ -116,48 +109,3 @@ def test_a_network_that_is_none_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="is not a network such as") as caught:
         network(text)
     assert repr(text) in str(caught.value)
-
-
-FISH, BIRD = "fish", "bird"
-
-
-def test_each_failure_costs_more_until_there_is_peace() -> None:
-    failures = Failures()
-    costs = [failures.failed("192.0.2.1", FISH, 1000.0 + number, known=True) for number in range(8)]
-    assert costs == [0.25, 0.5, 1.0, 2.0, 4.0, LONGEST_DELAY, LONGEST_DELAY, LONGEST_DELAY]
-    assert failures.failed("192.0.2.2", FISH, 1008.0, known=True) == 0.25, "another address does not pay for it"
-    assert failures.failed("192.0.2.1", BIRD, 1008.0, known=True) == 0.25, "another user does not pay for it"
-    assert failures.failed("192.0.2.1", FISH, 1008.0 + FORGIVEN, known=True) == 0.25
-
-
-def test_a_user_that_does_not_exist_costs_the_same() -> None:
-    failures = Failures()
-    assert [failures.failed("192.0.2.1", "nobody", 1.0, known=False) for _ in range(3)] == [0.25, 0.5, 1.0]
-
-
-def test_a_network_of_ipv6_is_one_address() -> None:
-    failures = Failures()
-    assert [failures.failed(f"2001:db8::{n}", FISH, 1.0, known=True) for n in range(1, 4)] == [0.25, 0.5, 1.0]
-    assert failures.failed("2001:db8:0:1::1", FISH, 1.0, known=True) == 0.25
-    for last in (1, 2):
-        assert failures.failed(f"::ffff:192.0.2.{last}", FISH, 1.0, known=True) == 0.25
-
-
-def test_so_many_logins_of_a_user_from_an_address_are_checked_at_once_and_no_more() -> None:
-    failures = Failures()
-    assert all(failures.begin("192.0.2.1", FISH) for _ in range(MOST_AT_ONCE))
-    assert not failures.begin("192.0.2.1", FISH)
-    assert failures.begin("192.0.2.2", FISH) and failures.begin("192.0.2.1", BIRD)
-    failures.end("192.0.2.1", FISH)
-    assert failures.begin("192.0.2.1", FISH) and not failures.begin("192.0.2.1", FISH)
-
-
-def test_a_million_names_fill_no_memory_and_push_out_no_real_user() -> None:
-    failures = Failures()
-    failures.failed("192.0.2.1", FISH, 1.0, known=True)
-    for number in range(MOST_FAILURES + 500):
-        assert failures.begin("192.0.2.1", str(number))
-        failures.failed("192.0.2.1", str(number), 1.0, known=False)
-        failures.end("192.0.2.1", str(number))
-    assert len(failures._failed[False]) == MOST_FAILURES and not failures._busy
-    assert failures.failed("192.0.2.1", FISH, 2.0, known=True) == 0.5

@@ -464,3 +464,16 @@ def test_what_no_consumer_can_deliver_waits_for_the_end_of_its_time_to_live(worl
     world.now += 2
     world.broker.sweep(world.now)
     assert (destination.count, destination.bytes, world.broker.expired) == (0, 0, 1)
+
+
+def test_the_bytes_of_what_no_consumer_can_deliver_stay_counted_when_others_expire(world: World) -> None:
+    client = world.listen(credit=1)
+    world.publish("undeliverable")
+    client.settle(Outcome.UNDELIVERABLE)
+    world.publish("short", ttl=1000)
+    world.publish("long")
+    world.wait(2)
+    (destination,) = world.broker.destinations.values()
+    assert (destination.count, destination.bytes) == (2, len("undeliverable" + "long"))
+    assert len(world.broker.purge(destination)) == 2
+    assert (destination.count, destination.bytes, destination.refusers) == (0, 0, {})

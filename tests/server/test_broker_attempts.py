@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
+from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.types import Outcome
 from mqlight.server.broker import LONGEST_REST
-from mqlight.wire.attempts import Marks
 from server.world import Client, DurableWorld, World
 
 
@@ -54,6 +54,20 @@ def test_marked_deliveries_count(world: World) -> None:
 
 def test_where_every_delivery_is_marked_only_marked_ones_count(world: World) -> None:
     assert counts(world, Marks.EVERY, False, False, True, False) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("marks", Marks)
+def test_a_message_that_has_not_left_was_not_given_out(world: World, marks: Marks) -> None:
+    worker(world, marks).leave()
+    world.publish("sent", "unsent")
+    for _ in range(3):
+        client = worker(world, marks)
+        sent, unsent = client.held
+        client.consumer.unsent = lambda unsent=unsent: [unsent]  # type: ignore[misc]
+        client.leave()
+        assert (unsent.given, unsent.count, unsent.losses) == (0, 0, 0)
+        world.wait(LONGEST_REST)
+    assert sent.given == sent.losses == 3
 
 
 def test_a_mark_is_of_one_delivery(world: World) -> None:

@@ -6,17 +6,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from mqlight.amqp.topics import matches
 from mqlight.amqp.types import Outcome
-from mqlight.server.broker import Broker, Consumer, Limits, Name, Queued
-from mqlight.wire.message import Admitted
-from mqlight.wire.topics import matches
+from mqlight.server.broker import Broker, Limits
+from mqlight.server.destination import Consumer, DestinationName
+from mqlight.server.publication import Publication
+from mqlight.server.queued import Queued
 
 NAMES = [
-    Name("a", share="s"),
-    Name("a", share="z"),
-    Name("+", share="s"),
-    Name("#", client_id="x"),
-    Name("a/b", client_id="x"),
+    DestinationName("a", share="s"),
+    DestinationName("a", share="z"),
+    DestinationName("+", share="s"),
+    DestinationName("#", client_id="x"),
+    DestinationName("a/b", client_id="x"),
 ]
 TOPICS = ["a", "b", "a/b"]
 LIMIT = 6
@@ -28,7 +30,7 @@ WAITED_FOR = [outcome for outcome in Outcome if outcome is not Outcome.UNDELIVER
 class Client:
     """What a consumer got and what it holds, and what it may still get by the model's own count."""
 
-    def __init__(self, model: Model, name: Name, at_most_once: bool) -> None:
+    def __init__(self, model: Model, name: DestinationName, at_most_once: bool) -> None:
         self.model = model
         self.name = name
         self.at_most_once = at_most_once
@@ -51,11 +53,11 @@ class Model(RuleBasedStateMachine):
         self.now = 0.0
         self.number = 0
         self.alive: list[Client] = []
-        self.waiting: dict[Name, dict[int, float | None]] = {}
+        self.waiting: dict[DestinationName, dict[int, float | None]] = {}
         """By destination: the number of each message that waits, and when its time is over."""
-        self.ttl: dict[Name, float] = {}
-        self.forget_at: dict[Name, float | None] = {}
-        self.gone: set[tuple[Name, int]] = set()
+        self.ttl: dict[DestinationName, float] = {}
+        self.forget_at: dict[DestinationName, float | None] = {}
+        self.gone: set[tuple[DestinationName, int]] = set()
         """What nobody may get any more: settled, or given at most once."""
 
     # What the broker does
@@ -81,7 +83,7 @@ class Model(RuleBasedStateMachine):
     # What happens
 
     @rule(target=clients, name=st.sampled_from(NAMES), ttl=st.sampled_from([0, 0, 5]), at_most_once=st.booleans())
-    def subscribe(self, name: Name, ttl: float, at_most_once: bool) -> Client:
+    def subscribe(self, name: DestinationName, ttl: float, at_most_once: bool) -> Client:
         client = Client(self, name, at_most_once)
         self.alive.append(client)
         self.waiting.setdefault(name, {})
@@ -103,8 +105,8 @@ class Model(RuleBasedStateMachine):
             self.waiting[name][self.number] = expires
         before = {name: self.broker.destinations[name].count for name in found}
         dropped = {name: self.broker.destinations[name].dropped for name in found}
-        admitted = Admitted(topic, ttl, False, 0, 4, b"%d" % self.number)
-        outcome, condition = self.broker.publish(admitted, self.now)
+        publication = Publication(topic, ttl, False, 0, 4, b"%d" % self.number)
+        outcome, condition = self.broker.publish(publication, self.now)
         assert (outcome is Outcome.RELEASED) == (not found)
         if outcome is Outcome.REJECTED:
             assert condition is not None
@@ -153,7 +155,7 @@ class Model(RuleBasedStateMachine):
                 self.forget(name)
         self.broker.sweep(self.now)
 
-    def forget(self, name: Name) -> None:
+    def forget(self, name: DestinationName) -> None:
         del self.waiting[name], self.forget_at[name], self.ttl[name]
 
     # What always holds

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import mqlight
-from mqlight.server.broker import Limits, Name, Owner
+from mqlight.server.broker import Limits
 from mqlight.server.control import SOCKET, answer
+from mqlight.server.destination import DestinationName, Owner
 from mqlight.server.store import Store
 from processes import ROOT, Server, start_server, wait_until
 from server.test_store import batch, destination, save
@@ -28,7 +29,7 @@ ALL: dict[str, Any] = {"drop": False, "numbers": None, "user": None, "client": N
 def add(world: World, pattern: str, user: str | None, client: str, *, ttl: float = 60.0, stays: bool = False) -> None:
     """A destination that a client has made; the client leaves unless it ``stays``."""
     consumer = world.broker.subscribe(
-        Name(pattern, client_id=client), ttl, lambda *_: None, at_most_once=False, owner=Owner(user, client)
+        DestinationName(pattern, client_id=client), ttl, lambda *_: None, at_most_once=False, owner=Owner(user, client)
     )
     if not stays:
         world.broker.unsubscribe(consumer, (), world.now, forget=False)
@@ -132,7 +133,7 @@ def command(*args: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
     """The folder of a server that is stopped: two destinations, and a message in the first."""
-    other = destination(2, Name("b\x1b[31m\n", client_id="d"))
+    other = destination(2, DestinationName("b\x1b[31m\n", client_id="d"))
     other.owner = Owner("fish", "d")
     with closing(Store(tmp_path)) as store:
         save(store, batch(destination(1), other, puts={1: b"m"}))
@@ -164,7 +165,7 @@ def test_a_look_at_a_stopped_server_changes_nothing_of_what_stays(stopped: Path)
     ("args", "words"),
     [
         (("list", "--data", "{}/nowhere"), "there is no store in .*; give the folder that the server has with --data"),
-        (("drop", "--data", "{}"), "which ones\\? Give numbers"),
+        (("drop", "--data", "{}"), "choose destinations: give numbers"),
         (("list",), "Missing option '--data'"),
     ],
 )

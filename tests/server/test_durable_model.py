@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from mqlight.amqp.topics import matches
 from mqlight.amqp.types import Outcome
-from mqlight.server.ledger import Batch
-from mqlight.wire.topics import matches
+from mqlight.server.journal import Batch
 from server.world import Client, DurableWorld
 
 PATTERNS = ["a", "b", "+"]
@@ -86,7 +86,7 @@ class Model(RuleBasedStateMachine):
             if at_most_once:
                 self.world.publish(body, topic=topic)
             elif self.world.send(body, topic=topic) is Outcome.REJECTED:
-                assert found and self.world.ledger.failing
+                assert found and self.world.journal.failing
             else:
                 self.sent[body] = {(pattern, body) for pattern in found}
                 self.waiting.add(body)
@@ -112,7 +112,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def begin_commit(self) -> None:
         if self.batch is None:
-            self.batch = self.world.ledger.take(math.inf)
+            self.batch = self.world.journal.take(math.inf)
             self.batch_settled = set(self.settled)
             self.batch_destinations = {name.pattern for name in self.world.broker.destinations}
 
@@ -168,7 +168,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_what_is_on_the_disk(self) -> None:
-        if not self.world.ledger and self.batch is None:
+        if not self.world.journal and self.batch is None:
             assert self.waiting <= {*self.world.safe, *self.world.refused}
 
 

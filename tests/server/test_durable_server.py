@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mqlight
-from mqlight.server.connection import SENDER_CREDIT
+from mqlight.server.links import SENDER_CREDIT
 from mqlight.server.store import COMMITS, FILE
 from processes import Server, Spawn, start_server, wait_until
 

@@ -12,11 +12,11 @@ from proton import ConnectionException, Message
 from proton.utils import BlockingConnection, SendException
 
 import macaque
+from mqlight.addresses import Addresses
+from mqlight.amqp.message import Message as OurMessage
+from mqlight.amqp.message import encode
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
-from mqlight.service import Service
-from mqlight.wire.message import Message as OurMessage
-from mqlight.wire.message import encode
 from processes import Server, start_server, wait_until
 
 
@@ -88,7 +88,7 @@ def test_a_service_and_its_callers_do_not_notice(url: str) -> None:
 
 
 def test_what_our_client_gives_back_goes_to_another_and_what_it_rejects_is_gone(url: str) -> None:
-    connection = Connection(Service.of(url), "giver")
+    connection = Connection(Addresses.of(url), "giver")
     connection.start()
     connection.wait_started(10.0)
     seen: list[str] = []

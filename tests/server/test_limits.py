@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -10,7 +9,6 @@ from dataclasses import fields, replace
 import pytest
 
 from mqlight.server.limits import Limits
-from mqlight.server.logs import MOST, Scarce
 from processes import ROOT
 
 PAGE = (ROOT / "docs/server.md").read_text(encoding="utf-8")
@@ -43,16 +41,3 @@ def test_topics_are_measured_in_levels_and_bytes() -> None:
             check("a/b/c/d")
         with pytest.raises(ValueError, match="12 bytes .*--max-topic-length 10"):
             check("ä" * 6)
-
-
-def test_a_flood_of_lines_is_cut_and_counted() -> None:
-    scarce = Scarce()
-
-    def log(second: float) -> str | None:
-        record = logging.makeLogRecord({"msg": "line of %s", "args": ("somebody",), "created": second})
-        return record.getMessage() if scarce.filter(record) else None
-
-    first = [log(1.5) for _ in range(MOST + 50)]
-    assert first == ["line of somebody"] * MOST + [None] * 50
-    assert log(2.0) == "(50 lines were left out) line of somebody"
-    assert log(2.1) == "line of somebody"

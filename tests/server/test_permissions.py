@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mqlight.amqp.topics import matches
 from mqlight.server.permissions import EVERYTHING, Permissions, User, covers
-from mqlight.wire.topics import matches
 
 # Two levels that patterns name, one that none does: what holds for these topics holds for longer ones with other names.
 TOPICS = ["/".join(levels) for size in range(1, 6) for levels in itertools.product("abz", repeat=size)]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqp.pair import End
+from mqlight.amqp.frames import AMQP_HEADER, SASL_HEADER
 from mqlight.amqp.types import Condition
-from mqlight.server.sasl import AMQP_HEADER, MOST, SASL_HEADER, Identity, Sasl, farewell
+from mqlight.server.sasl import MOST, Identity, SaslServer, farewell
 
 MECHANISMS = bytes.fromhex("00000028 02010000 005340 c01b 01 e018 02 b3") + b"\0\0\0\x09ANONYMOUS\0\0\0\x05PLAIN"
 WELCOME = bytes.fromhex("00000010 02010000 005344 c003 01 5000")
@@ -34,9 +35,9 @@ def everybody(identity: Identity) -> bool:
     return True
 
 
-def exchange(data: bytes, step: int = 1 << 20, check: object = everybody) -> tuple[Sasl, bytes]:
+def exchange(data: bytes, step: int = 1 << 20, check: object = everybody) -> tuple[SaslServer, bytes]:
     """What the server has to say to ``data`` that comes in pieces of ``step`` bytes."""
-    sasl, answer = Sasl(check), b""  # type: ignore[arg-type]
+    sasl, answer = SaslServer(check), b""  # type: ignore[arg-type]
     for at in range(0, len(data), step):
         piece = data[at : at + step]
         if sasl.finished:
@@ -92,7 +93,7 @@ def test_who_is_refused_is_told_so() -> None:
 
 @pytest.mark.parametrize("verdict", [True, False, "a reason"])
 def test_a_verdict_may_come_later_and_nothing_is_lost_meanwhile(verdict: bool | str) -> None:
-    sasl = Sasl(lambda who: None)
+    sasl = SaslServer(lambda who: None)
     answer = sasl.receive(SASL_HEADER + init(b"PLAIN", b"\0ann\0pass") + AMQP_HEADER)
     assert answer == SASL_HEADER + MECHANISMS
     assert sasl.pending and not sasl.finished and not sasl.failed
@@ -148,7 +149,7 @@ def test_a_login_that_makes_no_sense_is_refused_with_the_reason(frame: bytes, re
 
 
 def test_only_what_is_offered_is_taken() -> None:
-    sasl = Sasl(everybody, ("PLAIN",))
+    sasl = SaslServer(everybody, ("PLAIN",))
     assert b"ANONYMOUS" not in sasl.receive(SASL_HEADER)
     assert sasl.receive(NODE) == REFUSAL
 
@@ -206,7 +207,7 @@ def test_hostile_bytes_are_an_answer_and_never_an_exception(data: bytes, step: i
     ids=["frames without sense", "the largest frame", "something else", "nothing"],
 )
 def test_no_client_makes_us_keep_much(begin: bytes) -> None:
-    sasl = Sasl(everybody)
+    sasl = SaslServer(everybody)
     sasl.receive(begin)
     piece = bytes(1000)
     tracemalloc.start()

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mqlight.server.broker import Destination, Kept, Name
-from mqlight.server.ledger import Batch, Put, Receipt
+from mqlight.server.destination import Destination, DestinationName
+from mqlight.server.journal import Batch, Put, Receipt
+from mqlight.server.publication import Publication
+from mqlight.server.queued import Stored
 from mqlight.server.store import APPLICATION_ID, COMMITS, FILE, MIGRATIONS, Store, StoreError, WriteError
-from mqlight.wire.message import Admitted
 
 RECEIPT = Receipt(lambda condition: None)
 
 
-def destination(number: int = 1, name: Name | None = None, ttl: float = 60.0) -> Destination:
-    made = Destination(name or Name("a/#", share="s"), number)
+def destination(number: int = 1, name: DestinationName | None = None, ttl: float = 60.0) -> Destination:
+    made = Destination(name or DestinationName("a/#", share="s"), number)
     made.ttl = ttl
     return made
 
@@ -29,7 +30,7 @@ def batch(*destinations: Destination, puts: dict[int, bytes] | None = None, numb
     made = Batch()
     made.destinations = dict.fromkeys(destinations)
     for sequence, rest in (puts or {}).items():
-        message = Kept(Admitted("t", None, False, 0, 4, rest), None, sequence)
+        message = Stored.of(Publication("t", None, False, 0, 4, rest), None, sequence)
         made.puts[sequence] = Put(destination(number), message, RECEIPT, 0.0)
     return made
 
@@ -73,22 +74,28 @@ def crash(folder: Path) -> Path:
 
 def test_every_part_of_a_message_comes_back(tmp_path: Path) -> None:
     rest = bytes(range(256)) * 300
-    message = Kept(Admitted("t", None, True, 7, 9, rest), 1234.5, 2**40)
+    message = Stored.of(Publication("t", None, True, 7, 9, rest), 1234.5, 2**40)
     made = batch(destination(3))
     made.puts[message.sequence] = Put(destination(3), message, RECEIPT, 0.0)
     with closing(Store(tmp_path, offset=lambda: 1e9)) as store:
         save(store, made)
     with closing(Store(tmp_path, offset=lambda: 1e9 + 1000)) as store:
         ((number, found),) = store.load()[1]
-    assert (number, found.sequence, found.kept) == (3, 2**40, True)
+    assert (number, found.sequence, found.stored) == (3, 2**40, True)
     assert (found.rest, found.durable, found.count, found.priority) == (rest, True, 7, 9)
     assert found.expires == pytest.approx(234.5)
 
 
 @pytest.mark.parametrize(
-    "name", [Name("a/#", share="s"), Name("a/+", client_id="c"), Name("ö\0'\"/ 😀", share=""), Name("#", client_id="")]
+    "name",
+    [
+        DestinationName("a/#", share="s"),
+        DestinationName("a/+", client_id="c"),
+        DestinationName("ö\0'\"/ 😀", share=""),
+        DestinationName("#", client_id=""),
+    ],
 )
-def test_every_part_of_a_destination_comes_back(tmp_path: Path, name: Name) -> None:
+def test_every_part_of_a_destination_comes_back(tmp_path: Path, name: DestinationName) -> None:
     with closing(Store(tmp_path, offset=lambda: 1e9)) as store:
         made = destination(5, name, 2_592_000.0)
         made.forget_at = 100.25
@@ -115,8 +122,8 @@ def test_what_is_removed_is_gone_and_counts_are_the_last_ones(tmp_path: Path) ->
 
 def test_a_destination_is_replaced_and_forgotten(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
-        save(store, batch(destination(1, ttl=10.0), destination(2, Name("b", share="s"))))
-        save(store, batch(destination(1, ttl=20.0), destination(2, Name("b", share="s"), ttl=0.0)))
+        save(store, batch(destination(1, ttl=10.0), destination(2, DestinationName("b", share="s"))))
+        save(store, batch(destination(1, ttl=20.0), destination(2, DestinationName("b", share="s"), ttl=0.0)))
         assert [(found.number, found.ttl) for found in store.load()[0]] == [(1, 20.0)]
 
 

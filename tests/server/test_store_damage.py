@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mqlight.server.store import APPLICATION_ID, COMMITS, FILE, MIGRATIONS, Store, StoreError
-from mqlight.server.wal import transactions_behind_damage
+from mqlight.server.write_ahead_log import transactions_behind_damage
 from processes import ROOT
 from server.test_store import batch, destination, save, sql
 
@@ -138,6 +138,20 @@ def test_a_lost_file_is_missed(copy: Path, name: str) -> None:
         (copy / WAL).unlink()
     line = str(everything(copy))
     assert "transactions; it is left as it is: put it away, or delete the file messages.commits beside it" in line
+
+
+@pytest.mark.parametrize("noted", [b"ab", b"1_0", b"-1", b" 7", b"7\nx", b"\xff"])
+def test_a_number_of_transactions_that_is_none_is_refused(copy: Path, noted: bytes) -> None:
+    (copy / COMMITS).write_bytes(noted)
+    line = str(everything(copy))
+    assert line.endswith("messages.commits holds no number; it is left as it is: put it away, or choose another folder")
+    assert (copy / COMMITS).read_bytes() == noted
+
+
+@pytest.mark.parametrize("noted", [b"", b"\0" * 21])
+def test_a_number_that_a_power_cut_took_is_not_known(copy: Path, whole: Contents, noted: bytes) -> None:
+    (copy / COMMITS).write_bytes(noted)
+    assert everything(copy) == whole
 
 
 def test_the_operator_can_go_on_with_what_is_left(copy: Path) -> None:

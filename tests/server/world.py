@@ -8,17 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from mqlight.amqp.types import Condition, Outcome
-from mqlight.server.broker import Broker, Consumer, Limits, Name, Queued
-from mqlight.server.ledger import Ledger
+from mqlight.server.broker import Broker, Limits
+from mqlight.server.destination import Consumer, DestinationName
+from mqlight.server.journal import Journal
+from mqlight.server.publication import Publication
+from mqlight.server.queued import Queued
 from mqlight.server.store import Store, WriteError
-from mqlight.wire.message import Admitted
 
 ACCEPTED = (Outcome.ACCEPTED, None)
 
 
-def message(body: str = "m", topic: str = "t", *, ttl: int | None = None, **options: int) -> Admitted:
+def message(body: str = "m", topic: str = "t", *, ttl: int | None = None, **options: int) -> Publication:
     """What the door lets in; ``ttl`` in ms."""
-    return Admitted(topic, ttl, bool(options.get("durable")), options.get("count", 0), 4, body.encode())
+    return Publication(topic, ttl, bool(options.get("durable")), options.get("count", 0), 4, body.encode())
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Client:
     """A consumer that keeps what it is given until it settles it."""
 
     world: World
-    name: Name
+    name: DestinationName
     at_most_once: bool = False
     got: list[str] = field(default_factory=list)
     held: list[Queued] = field(default_factory=list)
@@ -71,7 +73,7 @@ class World:
         credit: int = 0,
         at_most_once: bool = False,
     ) -> Client:
-        name = Name(pattern, share=share) if share else Name(pattern, client_id=client)
+        name = DestinationName(pattern, share=share) if share else DestinationName(pattern, client_id=client)
         client_ = Client(self, name, at_most_once)
         client_.consumer = self.broker.subscribe(name, ttl, client_.deliver, at_most_once=at_most_once)
         return client_.credit(credit) if credit else client_
@@ -105,8 +107,8 @@ class DurableWorld(World):
 
     def begin(self) -> None:
         """A process begins with what the last one committed."""
-        self.ledger = Ledger()
-        self.broker = Broker(self.broker.limits, self.ledger)
+        self.journal = Journal()
+        self.broker = Broker(self.broker.limits, self.journal)
         self.safe: list[str] = []
         self.refused: dict[str, Condition] = {}
         self.broker.restore(*self.store.load(), self.now)
@@ -139,7 +141,7 @@ class DurableWorld(World):
 
     def commit(self) -> None:
         """Write all there is."""
-        batch = self.ledger.take(math.inf)
+        batch = self.journal.take(math.inf)
         try:
             self.store.write(batch)
             self.store.commit()

@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.cookiejar import CookieJar
@@ -109,17 +110,23 @@ class Site:
         return visitor
 
 
-@pytest.fixture(scope="module")
-def shared_site(shared_server: Server) -> Iterator[Site]:
-    """One front end for all tests of a module that do not send words without a cookie, nor expect a back end."""
-    environment = {"MACAQUE_BROKER": shared_server.url, "PORT": "0"}
-    process = Process([sys.executable, "-m", "frontend"], environment)
+@contextmanager
+def running_site(server: Server, **settings: str) -> Iterator[Site]:
+    """Run a front end that is connected to `server`."""
+    process = Process([sys.executable, "-m", "frontend"], {"MACAQUE_BROKER": server.url, "PORT": "0", **settings})
     try:
         site = Site(process, process.expect(READY)[1])
         site.wait_until_connected()
         yield site
     finally:
         process.close()
+
+
+@pytest.fixture(scope="module")
+def shared_site(shared_server: Server) -> Iterator[Site]:
+    """One front end for all tests of a module that do not send words without a cookie, nor expect a back end."""
+    with running_site(shared_server) as site:
+        yield site
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import signal
@@ -75,6 +76,11 @@ class Page:
     def resize(self, width: int, height: int) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def emulate(self, scheme: str) -> None:
+        """Set the colour scheme that the person prefers: light or dark."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def box(self, selector: str) -> dict[str, float]:
         """The bounding box of the first such element, in pixels from the window's corner."""
@@ -244,17 +250,25 @@ def test_the_fish_of_all_kinds_stand_in_columns(page: Page) -> None:
 def test_with_no_backend_ever_each_word_fails_at_once_and_the_page_says_how_to_start_one(page: Page) -> None:
     page.submit(SENTENCE)
     wait_until(lambda: sorted(page.failed) == sorted(SENTENCE.split()), 5, "the failed words")
-    (error,) = page.texts("#errors p")
-    assert "python -m backend" in error
     assert page.progress == "All 11 words are back, 11 with an error."
     wait_until(lambda: "none has answered yet" in page.status and "-m backend" in page.status, 2, "the command")
+    assert page.texts("#errors p") == [], "said once, with the command that works here"
+    assert "Nobody listens" in page.texts("#words .word .from")[0]
 
 
-def test_an_error_can_be_closed(page: Page) -> None:
+def test_a_worker_that_fails_is_quoted_and_is_no_missing_worker(page: Page, start_service: Any) -> None:
+    start_service('macaque.abort(418, "no such fish")')
+    page.submit("fish")
+    wait_until(lambda: page.texts("#errors p") == ["The worker failed: no such fish (code 418)"], what="the error")
+    assert page.status == ""
+
+
+def test_an_error_can_be_closed(page: Page, start_service: Any) -> None:
+    start_service('macaque.abort(418, "no such fish")')
     page.submit("fish")
     wait_until(lambda: page.texts("#errors p"))
     page.driver.find_element(By.CSS_SELECTOR, "#errors button").click()
-    assert page.texts("#errors p") == []
+    wait_until(lambda: page.texts("#errors p") == [], what="that the message is gone")
     assert page.failed == ["fish"], "the word stays"
 
 
@@ -317,11 +331,11 @@ def test_the_command_for_slow_motion_is_the_same_with_a_delay(page: Page) -> Non
 def test_in_slow_motion_words_spread_and_those_of_a_killed_worker_move(page: Page, server: Server, spawn: Any) -> None:
     arguments = ["-m", "backend", "--delay", "0.3"]
     slow = [spawn(arguments, env={"MACAQUE_BROKER": server.url}, ready=" serves ") for _ in range(2)]
-    page.submit("word " * 20)
-    wait_until(lambda: len(page.workers) == 2, what="words of both workers")
+    page.submit("word " * 40)
+    wait_until(lambda: len(page.texts("#workers .name")) == 2, what="words of both workers")
     slow[0].kill()
     wait_until(lambda: page.texts("#workers .quiet-worker .pace") == ["silent: its words go to other workers"], 15)
-    page.wait_for_words(["WORD"] * 20)
+    page.wait_for_words(["WORD"] * 40)
     assert page.texts("#workers .name") == ["worker 1", "worker 2"]
     assert max(page.workers.values()) > 10
 
@@ -341,36 +355,48 @@ def test_the_switch_puts_words_into_the_sentences_order_and_back(page: Page, ser
     wait_until(lambda: page.words[:6] == arrived, what="the order of arrival")
 
 
-def test_1000_words_are_shown_within_2_seconds(page: Page, start_backend: Any) -> None:
+def test_1000_words_cost_few_requests_few_frames_and_little_processor_time(page: Page, start_backend: Any) -> None:
     start_backend()
     words = [f"word{number}" for number in range(1000)]
     page.driver.execute_script("document.getElementById('sentence').value = arguments[0]", " ".join(words))
-    took = []
-    for _ in range(4):  # a busy machine is not the page's fault
-        took.append(
-            page.driver.execute_async_script("""
-            const [done, words] = [arguments[0], document.getElementById("words")];
-            const began = performance.now();
-            document.getElementById("submit").click();
-            const look = () => {
-              if (words.childElementCount === 1000) done(performance.now() - began);
-              else requestAnimationFrame(look);
-            };
-            look();
-            """)
-        )
-        assert sorted(page.words) == sorted(word.upper() for word in words)
-        if took[-1] <= 2000:
-            break
-        page.find("clear").click()
-        wait_until(lambda: page.words == [])
-    assert min(took) <= 2000, f"{took} ms"
+    page.driver.set_script_timeout(60)
+    page.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def processor_seconds() -> float:
+        metrics = page.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+    before = processor_seconds()
+    gets, paints = page.driver.execute_async_script("""
+        const [done, list] = [arguments[0], document.getElementById("words")];
+        const { fetch, requestAnimationFrame } = window;
+        let [gets, paints] = [0, 0];
+        window.fetch = (path, options) => {
+          gets += path.startsWith("rest/wordsuppercase");
+          return fetch(path, options);
+        };
+        window.requestAnimationFrame = (paint) => {
+          paints += 1;
+          return requestAnimationFrame(paint);
+        };
+        new MutationObserver((_, observer) => {
+          if (list.childElementCount < 1000) return;
+          observer.disconnect();
+          Object.assign(window, { fetch, requestAnimationFrame });
+          requestAnimationFrame(() => setTimeout(() => done([gets, paints]))); // painted
+        }).observe(list, { childList: true });
+        document.getElementById("submit").click();
+        """)
+    spent = processor_seconds() - before
+    assert sorted(page.words) == sorted(word.upper() for word in words)
+    assert gets <= 250 and paints <= 250, "many words at a time"
+    assert spent <= 1, f"{spent} s; it takes 0.4"
 
 
 def test_words_that_are_out_are_not_lost_when_the_page_is_loaded_again(page: Page, start_backend: Any) -> None:
     start_backend().stop()
     page.submit(SENTENCE)
-    wait_until(lambda: page.progress == "0 of 11 words back, 11 still out")
+    wait_until(lambda: page.progress == "0 of 11 words back, 11 still out" and page.find("submit").is_enabled())
     page.driver.refresh()
     wait_until(lambda: page.progress == "0 of 11 words back, 11 still out")
     start_backend()
@@ -412,7 +438,8 @@ def test_clear_removes_words_workers_and_errors(page: Page, start_service: Any) 
     page.submit("good bad")
     wait_until(lambda: page.words and page.failed)
     page.find("clear").click()
-    assert (page.words, page.failed, page.workers, page.texts("#errors p")) == ([], [], {}, [])
+    nothing: tuple[list[str], list[str], dict[str, int], list[str]] = ([], [], {}, [])
+    wait_until(lambda: (page.words, page.failed, page.workers, page.texts("#errors p")) == nothing, what="the paint")
     assert page.find("empty").is_displayed()
     page.submit("good")
     page.wait_for_words(["W"])
@@ -446,7 +473,7 @@ def close_error(page: Page) -> str:
     """Close the one error that is shown, and return what it said."""
     (error,) = wait_until(lambda: page.texts("#errors p"), what="an error")
     page.driver.find_element(By.CSS_SELECTOR, "#errors button").click()
-    assert page.texts("#errors p") == []
+    wait_until(lambda: page.texts("#errors p") == [], what="that the message is gone")
     return error
 
 
@@ -472,10 +499,10 @@ def test_a_front_end_that_was_started_anew_is_no_end_and_lost_words_are_told(
 ) -> None:
     start_backend().stop()
     page.submit("a b c")
-    wait_until(lambda: page.progress == "0 of 3 words back, 3 still out")
+    wait_until(lambda: page.progress == "0 of 3 words back, 3 still out" and page.find("submit").is_enabled())
     site.process.close()  # the whole of it, as when its container ends
     start_site(server.url, PORT=str(urlsplit(site.url).port))
-    wait_until(lambda: any("3 words did not come back" in each for each in page.texts("#errors p")), 20)
+    wait_until(lambda: any("3 words did not come back" in each for each in page.texts("#errors p")))
     page.find("clear")
     start_backend()
     wait_until(lambda: page.connection == "Connected")
@@ -521,9 +548,7 @@ def test_screen_readers_are_told_of_words(page: Page, start_backend: Any) -> Non
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_every_width_in_light_and_dark(page: Page, width: int, scheme: str) -> None:
-    page.driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
+    page.emulate(scheme)
     page.resize(width, 800)
     page.submit("a " + "x" * 300)
     wait_until(lambda: len(page.failed) == 2)
@@ -531,23 +556,55 @@ def test_the_page_fits_every_width_in_light_and_dark(page: Page, width: int, sch
     assert contrasts_that_are_too_low(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_hue_of_every_worker_can_be_read_and_differs_from_the_next(page: Page, scheme: str) -> None:
+    page.emulate(scheme)
+    hues = page.driver.execute_script(
+        COLOURS
+        + """
+        return Array.from({ length: 8 }, (_, i) => {
+          const word = document.createElement("li");
+          word.className = "word";
+          word.dataset.hue = i + 1;
+          document.getElementById("words").append(word);
+          const { borderLeftColor: hue, backgroundColor: tint } = getComputedStyle(word);
+          const { backgroundColor: card } = getComputedStyle(document.querySelector(".card"));
+          return [luminance(channels(hue)), contrast(hue, tint), contrast(hue, card)];
+        });
+        """
+    )
+    assert [number for number, (_, *ratios) in enumerate(hues, 1) if min(ratios) < 4.5] == []
+    lightness = [luminance + 0.05 for luminance, *_ in hues]
+    assert all(max(pair) / min(pair) > 1.2 for pair in itertools.pairwise(lightness)), lightness
+
+
+COLOURS = """
+    const channels = (colour) => { // color-mix() computes to color(srgb 0.1 0.2 0.3)
+      const found = colour.match(/[\\d.]+/g).map(Number);
+      return colour.startsWith("color(srgb") ? found.map((v, i) => (i < 3 ? v * 255 : v)) : found;
+    };
+    const luminance = ([r, g, b]) => [r, g, b]
+      .map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const contrast = (one, other) => { // WCAG 2.2, 1.4.3
+      const [a, b] = [one, other].map((colour) => luminance(channels(colour)));
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    };
+"""
+
+
 def contrasts_that_are_too_low(page: Page) -> list[str]:
-    """Visible texts whose contrast with what is behind them is under 4.5 (WCAG 2.2, 1.4.3), as `text: ratio`."""
+    """Visible texts whose contrast with what is behind them is under 4.5, as `text: ratio`."""
     return list(
-        page.driver.execute_script("""
-        const channels = (colour) => { // color-mix() computes to color(srgb 0.1 0.2 0.3)
-          const found = colour.match(/[\\d.]+/g).map(Number);
-          return colour.startsWith("color(srgb") ? found.map((v, i) => (i < 3 ? v * 255 : v)) : found;
-        };
-        const luminance = ([r, g, b]) => [r, g, b]
-          .map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-          .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        page.driver.execute_script(
+            COLOURS
+            + """
         const behind = (node) => {
           for (; node; node = node.parentElement) {
-            const colour = channels(getComputedStyle(node).backgroundColor);
-            if (colour.length === 3 || colour[3] === 1) return colour;
+            const colour = getComputedStyle(node).backgroundColor;
+            if (channels(colour).length === 3 || channels(colour)[3] === 1) return colour;
           }
-          return [255, 255, 255];
+          return "rgb(255, 255, 255)";
         };
         const low = [];
         const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -555,10 +612,10 @@ def contrasts_that_are_too_low(page: Page) -> list[str]:
           const text = walker.currentNode.textContent.trim();
           const node = walker.currentNode.parentElement;
           if (!text || !node.checkVisibility() || node.closest("svg, :disabled, noscript")) continue;
-          const [a, b] = [channels(getComputedStyle(node).color), behind(node)].map(luminance);
-          const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+          const ratio = contrast(getComputedStyle(node).color, behind(node));
           if (ratio < 4.5) low.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
         }
         return low;
-        """)
+        """
+        )
     )

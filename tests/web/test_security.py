@@ -67,14 +67,15 @@ def test_a_cookie_that_is_forged_double_or_cannot_be_parsed_is_not_ours(header: 
 
 
 def test_a_rate_over_the_limit_says_when_to_come_back() -> None:
-    rate = security.Rate(1, "browser (X)")
+    rates = security.Rates()
     for _ in range(security.BURST):
-        rate.hit("a")
+        rates.hit(1, "browser (X)", "a")
     with pytest.raises(Problem) as caught:
-        rate.hit("a")
+        rates.hit(1, "browser (X)", "a")
     assert b"1 requests a second for each browser (X): try again in" in caught.value.body
     assert caught.value.status_code == 429 and 1 <= int(caught.value.get_header("Retry-After")) <= security.BURST
-    rate.hit("b")
+    rates.hit(1, "browser (X)", "b")
+    rates.hit(1, "address (Y)", "a")
 
 
 @pytest.mark.parametrize(

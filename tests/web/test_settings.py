@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from frontend.settings import BadSetting, Settings, address, variable
+from frontend.settings import PREFIX, BadSetting, Settings, address
 from processes import ROOT
 
 PAGE = (ROOT / "docs/web.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def test_on_cloud_foundry_there_is_a_proxy_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MAX_WORDS", "many"), ("MAX_WORDS", "0"), ("MAX_WORDS", "2.5"), ("MAX_AGE", "1e9"),
+        ("MAX_WORDS", "many"), ("MAX_WORDS", "0"), ("MAX_WORDS", "2.5"), ("MAX_WAITING", "1e9"),
         ("HOSTS", "http://x"), ("HOSTS", "x:80"),
         ("WORD_TIMEOUT", "nan"), ("WORD_TIMEOUT", "-1"), ("LOG_LEVEL", "loud"), ("PROXIES", "11"), ("METRICS", "yes"),
     ],
@@ -70,7 +70,7 @@ def test_the_variables_of_kubernetes_for_a_service_named_frontend_are_no_setting
 
 
 def test_a_secret_is_shown_nowhere() -> None:
-    with pytest.raises(BadSetting, match="FRONTEND_SECRET is too short") as caught:
+    with pytest.raises(BadSetting, match="FRONTEND_SECRET is not valid .*try FRONTEND_SECRET=") as caught:
         Settings.of({"FRONTEND_SECRET": "hunter2"})
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(Settings(secret="hunter2hunter2hunter2"))
@@ -79,10 +79,10 @@ def test_a_secret_is_shown_nowhere() -> None:
 def test_every_setting_is_in_the_page_of_the_operator_with_its_default() -> None:
     for each in dataclasses.fields(Settings):
         default = str(each.default).removesuffix(".0") or "none"
-        assert re.search(rf"^\| `{variable(each.name)}` \| {default} \|", PAGE, re.MULTILINE), variable(each.name)
-    assert set(re.findall(r"^\| `(FRONTEND_\w+)`", PAGE, re.MULTILINE)) == {
-        variable(each.name) for each in dataclasses.fields(Settings)
-    }
+        assert re.search(rf"^\| `{PREFIX}{each.name.upper()}` \| {default} \|", PAGE, re.MULTILINE), each.name
+    names = [PREFIX + each.name.upper() for each in dataclasses.fields(Settings)]
+    assert sorted(re.findall(r"^\| `(FRONTEND_\w+)`", PAGE, re.MULTILINE)) == sorted(names)
+    assert len(names) == 12
 
 
 # The address

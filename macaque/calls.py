@@ -1,0 +1,317 @@
+"""The calls of one client that are in flight, and the way in which each of them ends.
+
+The rules of this file:
+
+* Every call ends exactly once, by its deadline at the latest, with data or with one of the errors of this package. The
+  code that takes a call out of the pending calls ends it.
+* A gathering is a pending call like any other until its first reply. From then on it waits for more replies apart from
+  the pending calls. It ends with the replies that came: by its deadline, by their number, or with the client.
+* Memory is bounded. With too many calls in flight, or too many callbacks that have not returned, `send` waits. With too
+  many gatherings that wait for more replies, those with the nearest deadline end early.
+* `on_delivery`, `on_outcome` and `on_subscribed` run under the transport's lock. They are short, and call nothing of
+  the transport except a lane.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from macaque.call import Call, Gathering
+from macaque.callbacks import Callbacks
+from macaque.envelope import BadReply, decode_reply
+from macaque.errors import ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.observe.observer import Observer
+from macaque.pending import MAXIMUM, Added, Pending
+from macaque.transport import Transport
+from mqlight.amqp.types import Condition, Outcome
+from mqlight.connection import State
+from mqlight.delivery import Delivery
+from mqlight.errors import StoppedError
+from mqlight.log import Log, attempt
+from mqlight.protocol import EXPIRED
+
+__all__ = ["KEPT", "LOOK", "Calls"]
+
+log = Log("macaque.client")
+
+KEPT = 32_768
+"""Gatherings that have a reply and wait for more: half of the calls in flight, so that they never fill all places."""
+LOOK = 1.0
+"""Seconds after which the reference to `owner` is dropped if all calls have ended by then."""
+_ADDED = Added.YES
+
+
+class Calls:
+    """The calls of the client called `name`, over a transport of their own.
+
+    They keep their `owner`, the client, alive while a call is in flight. The transport keeps only this object alive.
+
+    Args:
+        make: makes the transport, given `on_state`.
+        maximum: the most calls in flight at a time.
+        kept: the most gatherings at a time that have a reply and wait for more.
+    """
+
+    def __init__(self, make: Callable[..., Transport], name: str, *, maximum: int = MAXIMUM, kept: int = KEPT) -> None:
+        transport = make(on_state=self.on_state)
+        self.open = False
+        """Whether calls can be sent: the client has started, is not closed, and the broker has not refused it."""
+        self.closed = False
+        self.refused: Exception | None = None
+        """The error with which the broker refused this client."""
+        self.observer: Observer | None = None
+        self.callbacks = Callbacks(transport.lane(1))
+        self.owner: object = None
+        self._name = name
+        self.transport = transport
+        self.now = transport.now
+        self._maximum = maximum
+        self._pending: Pending[Call] = Pending(threading.Lock(), maximum)
+        self._gatherings: Pending[Gathering] = Pending(threading.Lock(), kept)
+        self._room = threading.Condition()
+        self._waiting = 0
+        transport.every(self.expire)
+
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._gatherings)
+
+    @property
+    def unanswered(self) -> int:
+        """The number of calls without a reply."""
+        return len(self._pending)
+
+    # The beginning of a call
+
+    def send(self, call: Call, message: bytes, owner: object) -> None:
+        """Send the request of a call, which is in flight from now on.
+
+        Raises:
+            ValueError: a call with the same uuid has not ended.
+            Timeout, ConnectionLost: there was no room before the call's deadline, or the client was closed.
+        """
+        if len(self.callbacks.owed) > self._maximum or self._pending.add(call) is not _ADDED:
+            self._wait_for_room(call)
+        transport = self.transport
+        if self.owner is None:
+            self.owner = owner
+            transport.wake(self.now() + LOOK)
+        transport.wake(call.deadline)
+        try:
+            transport.publish(call.topic, message, mandatory=True, on_outcome=call.on_outcome, timeout=call.timeout)
+        except (TimeoutError, StoppedError) as error:
+            if self._pending.pop(call.uuid) is not None:
+                self._returned(call)
+                raise self._turned_away(call) from error
+
+    def _wait_for_room(self, call: Call) -> None:
+        """Wait for a place among the pending calls."""
+        added = False
+
+        def add() -> bool:
+            nonlocal added
+            if self.closed or len(self.callbacks.owed) > self._maximum:
+                return self.closed
+            answer = self._pending.add(call)
+            if answer is Added.TAKEN:
+                said = f"A call with the uuid {call.uuid!r} has not ended yet: wait for it before you repeat it."
+                raise ValueError(said)
+            added = answer is _ADDED
+            return added
+
+        with self._room:
+            self._waiting += 1
+            try:
+                if not add():
+                    self.transport.before_blocking()
+                    self._room.wait_for(add, call.deadline - self.now())
+            finally:
+                self._waiting -= 1
+                if not added:
+                    self._returned(call)
+        if not added:
+            raise self._turned_away(call)
+
+    def _turned_away(self, call: Call) -> MacaqueError:
+        """Return the error of a call that could not be sent."""
+        error = self._overdue(call)
+        self._observe(call, error)
+        return error
+
+    # The end of a call
+
+    def _end(self, call: Call, data: Any, error: Exception | None) -> None:
+        """End a call that was taken out of the pending calls."""
+        call.end(data, error)
+        self._ended(call, data, error)
+
+    def _ended(self, call: Call, data: Any, error: Exception | None) -> None:
+        if self.observer is not None:
+            self._observe(call, error)
+        if call.callback is not None or call.on_error is not None:
+            self.callbacks.run(self._tell, call, data, error)
+        if self._waiting:
+            self._notify_of_room()
+
+    def _tell(self, call: Call, data: Any, error: Exception | None) -> None:
+        try:
+            call.tell(data, error)
+        finally:
+            self._returned(call)
+
+    def _returned(self, call: Call) -> None:
+        """Forget a call whose callback has returned or will not be called, and report the free place."""
+        self.callbacks.returned(call)
+        if self._waiting:
+            self._notify_of_room()
+
+    def _notify_of_room(self) -> None:
+        with self._room:
+            self._room.notify_all()
+
+    def _observe(self, call: Call, error: Exception | None) -> None:
+        if self.observer is not None:
+            attempt(log, self.observer.call_ended, call, error)
+
+    def _overdue(self, call: Call) -> MacaqueError:
+        """Return the error of a call that has no reply by its deadline."""
+        if self.closed:
+            return ConnectionLost(f"The client was closed before {call.topic!r} was called.", reason="closed")
+        if call.accepted:
+            said = f"No reply from {call.topic!r} within {call.timeout:g} s."
+        elif self.transport.state is State.STARTED:
+            said = f"The broker had no room for the request to {call.topic!r} within {call.timeout:g} s."
+        else:
+            return self.lost(self.transport.error)
+        return Timeout(said, topic=call.topic, timeout=call.timeout)
+
+    def lost(self, error: Exception | None) -> ConnectionLost:
+        """Return the error that the application gets for an error of the transport."""
+        url = getattr(error, "url", None) or self.transport.url
+        reason = "it does not answer" if error is None else str(error)
+        return ConnectionLost(f"No connection to the broker: {reason}", url=url, reason=reason)
+
+    def expire(self, now: float) -> float | None:
+        """End the calls whose deadline has passed. Return the time when there is work again."""
+        for call in self._pending.expire(now):
+            self._end(call, None, self._overdue(call))
+        for gathering in self._gatherings.expire(now):
+            self._finish(gathering)
+        dues = [due for due in (self._pending.next_deadline(), self._gatherings.next_deadline()) if due is not None]
+        owner, self.owner = self.owner, None
+        if self.callbacks.owes or len(self) > 0:  # checked after the reset, because a call may be added at any time
+            self.owner = owner
+            dues.append(now + LOOK)
+        return min(dues, default=None)
+
+    def overtime(self, call: Call) -> None:
+        """End a call whose deadline has passed, if it has not ended: the clock's thread may not run."""
+        if self._pending.pop(call.uuid) is not None:
+            self._end(call, None, self._overdue(call))
+        elif (gathering := self._gatherings.pop(call.uuid)) is not None:
+            self._finish(gathering)
+
+    def close(self) -> None:
+        """End all calls, because the client was closed. A second call ends calls that were sent meanwhile."""
+        self.open, self.closed = False, True
+        for call in self._pending.clear():
+            said = f"The client was closed before {call.topic!r} answered."
+            self._end(call, None, ConnectionLost(said, reason="closed"))
+        for gathering in self._gatherings.clear():
+            self._finish(gathering)
+        self.owner = None
+        self._notify_of_room()
+
+    def give_up(self, error: Exception) -> None:
+        """End all calls, because the broker refuses this client."""
+        self.open, self.refused = False, error
+        for call in self._pending.clear():
+            self._end(call, None, self.lost(error))
+        for gathering in self._gatherings.clear():
+            self._finish(gathering)
+
+    def abandon(self) -> None:
+        """End all calls in the child of a fork, because they belong to the parent. This object is not used again."""
+        for call in [*self._pending.abandon(), *self._gatherings.abandon()]:
+            call.abandon(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
+
+    # Events of the transport, under its lock
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Give a reply to its call."""
+        try:
+            reply = decode_reply(delivery.message)
+        except BadReply as error:
+            log.warning("dropped a message to the replies of %s: %s", self._name, error)
+            delivery.reject("amqp:decode-error", str(error))
+            return
+        delivery.accept()
+        call = self._pending.pop(reply.uuid) or self._gatherings.pop(reply.uuid)
+        if call is None:
+            log.debug("dropped a reply that nobody waits for: %s", reply.uuid)
+            return
+        fault = None if reply.error is None else reply.error.exception()
+        if call.on_reply(reply.data, fault):
+            self._ended(call, reply.data, fault)
+        elif isinstance(call, Gathering):
+            self._gather(call, reply.data, fault)
+
+    def _gather(self, call: Gathering, data: Any, error: Exception | None) -> None:
+        """Report a reply to a gathering, and wait for more replies if the caller wants more."""
+        if len(call.replies) == 1:  # for the observer, a call lasts until its first reply
+            self._observe(call, error)
+        if call.tells:
+            self.callbacks.run(call.tell, data, error)
+        if len(call.replies) >= call.most:
+            self._finish(call)
+        else:
+            while self._gatherings.add(call) is Added.FULL:
+                self.expire(self._gatherings.next_deadline() or 0.0)
+        if self._waiting:
+            self._notify_of_room()
+
+    def _finish(self, call: Gathering) -> None:
+        """End a gathering with the replies that have arrived."""
+        call.end(call.replies, None)
+        if call.tells:
+            self.callbacks.run(self._returned, call)
+
+    def requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
+        """Take the outcome of a request that ends its call: a refusal, or the acceptance of a one-way message."""
+        if self._pending.pop(call.uuid) is None:
+            return
+        error: MacaqueError | None = None
+        if outcome is Outcome.ACCEPTED:
+            pass
+        elif condition is not None and condition.name == EXPIRED:
+            said = f"The message to {call.topic!r} could not be sent before its time was over."
+            error = Timeout(said, topic=call.topic, timeout=call.timeout)
+        elif outcome is Outcome.RELEASED:
+            # The broker's "released" has no condition. The connection's own, when it is given up, has one.
+            error = NoResponders(call.topic) if condition is None else self.lost(self.transport.error)
+        else:
+            name, description = condition or ("amqp:modified", "it gave the request back")
+            error = RemoteError.refused(name, description)
+        self._end(call, None, error)
+
+    def on_subscribed(self, error: Exception | None) -> None:
+        """Take the broker's answer to the subscription of the replies."""
+        if error is not None:
+            log.error("the broker does not let %s listen to its replies: %s", self._name, error)
+            self.give_up(error)
+
+    def on_state(self, state: State, error: Exception | None) -> None:
+        """Take a change of the connection's state."""
+        if state is State.STARTED and self.observer is not None:
+            attempt(log, self.observer.connected)
+        if state is State.STOPPED and error is not None:
+            self.give_up(error)
+
+    # The functions that a call uses
+
+    def before_blocking(self) -> None:
+        self.transport.before_blocking()
+
+    def run(self, function: Callable[..., object], *args: Any) -> None:
+        self.callbacks.run(function, *args)

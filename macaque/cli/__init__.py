@@ -1,0 +1,23 @@
+"""The `macaque` command.
+
+An error is one line on stderr. The exit code is 2 if the command or its environment is wrong, and 1 if the call failed.
+"""
+
+from __future__ import annotations
+
+import click
+
+from macaque.cli import call, dead, doctor, run, top
+from macaque.cli.terminal import Commands
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="macaque-amqp")
+def main() -> None:
+    """Microservices over AMQP 1.0."""
+
+
+for command in call.call, dead.dead, doctor.doctor, run.run, top.top:
+    main.add_command(command)

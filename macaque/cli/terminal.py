@@ -1,0 +1,74 @@
+"""The parts that the commands share: error messages, output, and the option for the broker."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from mqlight.amqp.text import nearest, printable
+from mqlight.errors import InvalidArgumentError
+
+__all__ = ["Commands", "broker_option", "fail", "json_line", "print_json", "quiet", "shortened", "unusable_broker"]
+
+
+class Commands(click.Group):
+    """A group that answers a misspelt command with the nearest one."""
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            near = nearest(args[0], self.commands) if args else None
+            if near is not None and "mean" not in error.message:
+                raise click.UsageError(f"{error.message} Did you mean {near!r}?", error.ctx) from None
+            raise
+
+
+broker_option = click.option(
+    "--broker", metavar="URL", help="The URL of the broker. [default: MACAQUE_BROKER, or amqp://127.0.0.1:5672]"
+)
+
+
+def fail(code: int, reason: str) -> NoReturn:
+    """End the command with one line on stderr."""
+    click.echo(f"macaque: {printable(' '.join(reason.split()), 10_000)}", err=True)
+    raise SystemExit(code)
+
+
+def unusable_broker(broker: str | None, error: InvalidArgumentError) -> NoReturn:
+    """End the command, because the URL of the broker cannot be used."""
+    source = "MACAQUE_BROKER" if broker is None else "--broker"
+    fail(2, f"the URL in {source} cannot be used ({error}); one that can is amqp://127.0.0.1:5672")
+
+
+def quiet() -> None:
+    """Silence the log of the library: the command reports errors itself."""
+    logging.getLogger("mqlight").setLevel(logging.CRITICAL)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON, without control codes for a terminal."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=4).decode()
+    click.echo("\n".join(map(_escaped, text.split("\n"))))
+
+
+def json_line(value: Any) -> str:
+    """Return a value as one line of JSON, without control codes for a terminal."""
+    return _escaped(msgspec.json.encode(value).decode())
+
+
+def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(
+        character if printable(character) == character else json.dumps(character)[1:-1] for character in line
+    )
+
+
+def shortened(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,1 @@
+"""The observation of clients and servers: metrics for Prometheus, and health over HTTP."""

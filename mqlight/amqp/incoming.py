@@ -1,0 +1,54 @@
+"""Collect a message that arrives in several frames (section 2.6.14)."""
+
+from __future__ import annotations
+
+from mqlight.amqp.connection import Connection
+from mqlight.amqp.frames import GarbledError
+from mqlight.amqp.types import Condition
+
+
+class Incoming:
+    """One delivery that has begun and not ended. Its bytes count as unfinished bytes of the connection."""
+
+    __slots__ = ("_connection", "_format", "_parts", "number", "settled", "size", "unwanted")
+
+    def __init__(self, connection: Connection, number: int, form: int, unwanted: bool) -> None:
+        self._connection = connection
+        self._format = max(0, form)
+        self._parts: list[bytes] = []
+        self.number = number
+        self.settled = False
+        self.size = 0
+        self.unwanted = unwanted
+        """Whether its payload is ignored: the peer resumes a delivery that this end does not know (section 2.7.5)."""
+
+    def wrong(self, number: int, form: int) -> Condition | None:
+        """Return the error that ends the link because of a further transfer, None if the transfer is right.
+
+        Args:
+            number: The transfer's delivery-id, -1 for null.
+            form: Its message-format, -1 for null.
+
+        Raises:
+            GarbledError: the transfer belongs to another delivery.
+        """
+        if number >= 0 and number != self.number:
+            raise GarbledError(f"the delivery {number} came where {self.number} was not over")
+        if form >= 0 and form != self._format:
+            reason = f"the message-format changed from {self._format} to {form} within a delivery"
+            return Condition("amqp:invalid-field", reason)
+        return None
+
+    def add(self, payload: bytes) -> None:
+        """Add the payload of a transfer."""
+        self._parts.append(payload)
+        self.size += len(payload)
+        self._connection.partial += len(payload)
+
+    def forget(self) -> bytes:
+        """Return the payload that has arrived, and stop counting its bytes."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._connection.partial -= self.size
+        self.size = 0
+        return data

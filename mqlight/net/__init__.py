@@ -1,0 +1,1 @@
+"""Provide a client's sockets, threads and clock."""

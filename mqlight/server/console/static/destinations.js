@@ -1,0 +1,112 @@
+// Destinations and their waiting messages. To look into a destination changes nothing.
+import { get, post, session } from "./api.js";
+import { bytes, counted, h, hue, number, patch, plain, rate, span, spark, svg, text } from "./dom.js";
+
+let app, body, charts, empty, pane, open_ = "", timer = 0;
+
+export function open(view, application) {
+  app = application;
+  body = h("tbody", {});
+  empty = h("div", { class: "empty", hidden: true }, h("p", {}, "There are no destinations yet."), h("p", { class: "quiet" }, "A subscription or a share becomes one, when its first receiver connects."), h("a", { href: "/learn" }, "Start one: Learn has the commands"));
+  pane = h("div", { class: "pane" });
+  charts = h("div", { class: "charts" }, ...["Messages a second", "Messages that wait"].map((name) => h("figure", { class: "card chart" },
+    h("figcaption", {}, h("span", {}, name), h("b", {})), svg("svg", { viewBox: "0 0 120 28", preserveAspectRatio: "none", "aria-hidden": "true" }), h("p", { class: "quiet" }))));
+  view.append(h("section", { class: "page" }, h("h1", {}, "Destinations"), charts, empty,
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Destinations" }, h("table", { class: "table" }, h("thead", {}, h("tr", {}, ...["Destination", "Topics", "Waiting", "In hand", "Members", "In", "Out", "Kept for"].map((name) => h("th", { scope: "col" }, name)))), body)), pane));
+}
+
+export function close() { clearInterval(timer); open_ = ""; }
+
+export function show(number_) {
+  clearInterval(timer);
+  open_ = number_;
+  pane.replaceChildren();
+  if (number_) { load(); timer = setInterval(load, 2_000); }
+}
+
+export function frame(data) {
+  empty.hidden = data.destinations.length > 0;
+  body.closest("table").hidden = !data.destinations.length;
+  [...charts.children].forEach((chart, i) => {
+    const values = data.totals.series.map((each) => each[i]);
+    spark(chart.querySelector("svg"), values);
+    text(chart.querySelector("b"), number(Math.round(values.at(-1) ?? 0)));
+    text(chart.querySelector("p"), `the last two minutes; at most ${number(Math.round(Math.max(0, ...values)))}`);
+  });
+  patch(body, data.destinations, (each) => each.number, make, update);
+}
+
+function make() {
+  return h("tr", {}, h("th", { scope: "row" }, h("a", {})), h("td", {}, h("code", {})), ...Array.from({ length: 6 }, () => h("td", { class: "figure" })));
+}
+
+function update(node, each) {
+  node.classList.toggle("open", String(each.number) === open_);
+  const link = node.children[0].firstChild;
+  link.setAttribute("href", `/destinations/${each.number}`);
+  text(link, each.share !== null ? `share ${plain(each.share)}` : each.kind === "queue" ? "queue" : `private to ${plain(each.client) || "one client"}`);
+  text(node.children[1].firstChild, plain(each.pattern));
+  const figures = [number(each.waiting), number(each.unsettled), number(each.count), `${rate(each.arriving)}/s`, `${rate(each.leaving)}/s`, each.forget_in !== null ? `${span(each.forget_in * 1_000)} more` : each.ttl ? span(each.ttl * 1_000) : "its members"];
+  figures.forEach((figure, i) => text(node.children[2 + i], figure));
+}
+
+async function load(now = false) {
+  if (now !== true && (document.hidden || pane.contains(getSelection().anchorNode) && getSelection().toString())) return;
+  const wanted = open_;
+  let each;
+  try {
+    each = await get(`/api/destinations/${encodeURIComponent(wanted)}`);
+  } catch (error) {
+    if (wanted === open_ && error.status === 404) { clearInterval(timer); pane.replaceChildren(h("p", { class: "notice" }, `${error.message}.`)); }
+    return;
+  }
+  if (wanted !== open_ || (now !== true && pane.querySelector("button:focus"))) return;
+  const deeds = session.admin ? h("div", { class: "deeds" },
+    h("button", { type: "button", disabled: !each.waiting, onclick: () => purge(each) }, `Purge ${counted(each.waiting, "message")}`),
+    each.count ? null : h("button", { type: "button", onclick: () => drop(each) }, "Drop the destination")) : null;
+  pane.replaceChildren(h("section", { class: "card", "aria-labelledby": "pane-title" },
+    h("h2", { id: "pane-title" }, plain(each.name)),
+    h("p", { class: "quiet" }, `${counted(each.waiting, "message")} wait (${bytes(each.bytes)} of at most ${number(each.limit)} messages), ${number(each.unsettled)} in hand, ${number(each.given)} given. Looking touches nothing: no message is taken, and no count changes.`),
+    h("ul", { class: "members wide", role: "list" }, each.members.map((member) => h("li", { class: "member", "data-hue": hue(member.client) }, h("b", {}, plain(member.client)), h("span", { class: "count" }, number(member.taken)), h("span", { class: "credit" }, `credit ${number(Math.max(0, member.credit))}, holds ${member.holds}`)))),
+    deeds,
+    each.messages.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What waits" }, h("table", { class: "table peek" }, h("thead", {}, h("tr", {}, ...["Topic", "Where", "Body", "Attempts", "Time left"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, each.messages.map((message) => h("tr", {},
+        h("th", { scope: "row" }, message.id ? h("a", { href: `/messages/${message.id}` }, plain(message.topic)) : plain(message.topic)),
+        h("td", {}, message.holder ? `in hand of ${plain(message.holder)}` : "waits"), h("td", {}, h("code", { class: "preview" }, plain(message.preview))),
+        h("td", { class: "figure" }, message.attempts), h("td", { class: "figure" }, message.left === null ? "" : span(message.left * 1_000))))))) : h("p", { class: "empty" }, "Nothing waits here."),
+    each.waiting + each.unsettled > each.messages.length ? h("p", { class: "quiet" }, `The first ${each.messages.length} are shown.`) : null));
+}
+
+// Ask for confirmation of an action that cannot be undone, and name the messages that it deletes.
+export function confirm(title, sentence, label, deed, typed = null) {
+  const told = h("p", { class: "problem", role: "alert", hidden: true });
+  const go = h("button", { class: "primary danger", disabled: typed !== null }, label);
+  const dialog = h("dialog", { "aria-labelledby": "confirm-title", onclose: () => dialog.remove() }, h("form", { onsubmit: async (event) => {
+    event.preventDefault();
+    try {
+      await deed();
+      dialog.close();
+    } catch (error) {
+      told.hidden = false;
+      told.textContent = `${error.message}.`;
+    }
+  } }, h("h2", { id: "confirm-title" }, title), h("p", {}, sentence),
+  typed === null ? null : h("label", {}, `Type ${typed} to go on`, h("input", { autocomplete: "off", oninput: (event) => { go.disabled = event.target.value !== typed; } })),
+  told, h("div", { class: "deeds" }, go, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function purge(each) {
+  confirm("Purge", `${counted(each.waiting, "message")} that wait in ${plain(each.name)} will be lost. Those in hand stay.`, `Purge ${counted(each.waiting, "message")}`, async () => {
+    await post(`/api/destinations/${each.number}/purge`);
+    load(true);
+  });
+}
+
+function drop(each) {
+  confirm("Drop the destination", `${plain(each.name)} ends, and ${counted(each.waiting, "message")} in it will be lost.`, "Drop it", async () => {
+    await post(`/api/destinations/${each.number}/drop`);
+    app.go("/destinations");
+  }, plain(each.share ?? each.pattern));
+}

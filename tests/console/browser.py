@@ -1,0 +1,93 @@
+"""A real Chromium with the console open, as a person uses it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from processes import wait_until
+from web.test_page import CHROMIUM, DRIVER, OPTIONS
+
+
+class Browser:
+    """One browser. ``all`` and ``texts`` read in one step, because rows come at any time."""
+
+    def __init__(self, profile: Path) -> None:
+        if not CHROMIUM or not DRIVER:
+            missing = "chromium" if not CHROMIUM else "chromedriver"
+            pytest.skip(f"{missing} is not installed: apt-get install chromium chromium-driver")
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for option in [*OPTIONS, f"--user-data-dir={profile}"]:
+            options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+        wait_until(lambda: self.text("#connection") == "Live", what="the first frame")
+
+    def script(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def text(self, selector: str) -> str:
+        """The text of an element as it is seen; empty where there is none."""
+        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)).strip()
+
+    def texts(self, selector: str) -> list[str]:
+        code = "return Array.from(document.querySelectorAll(arguments[0]), (node) => node.innerText.trim())"
+        return list(self.script(code, selector))
+
+    def has(self, selector: str) -> bool:
+        return bool(self.script("return document.querySelector(arguments[0]) !== null", selector))
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def click(self, selector: str) -> None:
+        wait_until(lambda: self.has(selector), what=f"{selector} on the page")
+        self.find(selector).click()
+
+    def type(self, selector: str, text: str) -> None:
+        field = self.find(selector)
+        field.clear()
+        field.send_keys(text)
+
+    def keys(self, *keys: str) -> None:
+        """Press keys where the focus is."""
+        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
+    @property
+    def path(self) -> str:
+        return str(self.script("return location.pathname + location.search"))
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of the rows, from the newest on."""
+        return self.texts("#messages .topic")
+
+    def wait_for(self, selector: str, text: str, timeout: float = 10.0) -> None:
+        """Wait until an element holds a text."""
+        wait_until(
+            lambda: any(text in each for each in self.texts(selector)),
+            timeout,
+            f"{text!r} in {selector}, which has {self.texts(selector)[:5]}",
+        )
+
+    def resize(self, width: int, height: int = 900) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def complaints(self) -> list[str]:
+        """What the browser complained of, but for answers that a test asked for."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if not re.search("status of 4|net::ERR_", entry["message"])]
+
+    def close(self) -> None:
+        self.driver.quit()

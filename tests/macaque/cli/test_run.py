@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import macaque
+from commands import Command
+from processes import Server
+
+SERVICES = """
+import macaque
+app = macaque.Server()
+number = 5
+def make():
+    other = macaque.Server()
+    other.service("made")(lambda data: "made")
+    return other
+def broken():
+    raise ValueError("not today")
+@app.service("listed")
+def listed(data):
+    return "listed"
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    (tmp_path / "services.py").write_text(SERVICES)
+    (tmp_path / "typo.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "wrong.py").write_text("def (:\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name, topic", [("services:app", "listed"), ("services:make", "made")])
+def test_run_serves_the_server_or_what_the_factory_makes(
+    shared_server: Server, spawn: Any, module: Path, name: str, topic: str
+) -> None:
+    env = {"MACAQUE_BROKER": shared_server.url}
+    worker = spawn(["-m", "macaque", "run", name], ready=f"serves {topic}", env=env, cwd=module)
+    with macaque.Client(broker=shared_server.url, timeout=10.0) as client:
+        assert client.call(topic, None).result() == topic
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.log()
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("services", "is not MODULE:APP"),
+        ("services:", "is not MODULE:APP"),
+        ("missing:app", "there is no module missing"),
+        ("services.sub:app", "there is no module services.sub"),
+        ("typo:app", "typo cannot be imported: No module named 'nothing_of_that_name'"),
+        ("wrong:app", "wrong cannot be imported: SyntaxError"),
+        ("services:missing", "services has no missing"),
+        ("services:number", "services:number is of type int"),
+        ("services:listed", "services:listed failed: TypeError"),
+        ("services:broken", "services:broken failed: ValueError: not today"),
+    ],
+)
+def test_what_run_cannot_serve_is_one_line_and_status_2(module: Path, name: str, said: str) -> None:
+    assert said in Command("run", name, cwd=module).failed(2)
