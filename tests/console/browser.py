@@ -6,28 +6,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-from selenium import webdriver
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from browsers import start_chromium
 from processes import wait_until
-from web.test_page import CHROMIUM, DRIVER, OPTIONS
 
 
 class Browser:
     """One browser. ``all`` and ``texts`` read in one step, because rows come at any time."""
 
     def __init__(self, profile: Path) -> None:
-        if not CHROMIUM or not DRIVER:
-            missing = "chromium" if not CHROMIUM else "chromedriver"
-            pytest.skip(f"{missing} is not installed: apt-get install chromium chromium-driver")
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for option in [*OPTIONS, f"--user-data-dir={profile}"]:
-            options.add_argument(option)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.driver = start_chromium(profile)
 
     def open(self, url: str) -> None:
         self.driver.get(url)
@@ -61,7 +52,7 @@ class Browser:
 
     def keys(self, *keys: str) -> None:
         """Press keys where the focus is."""
-        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+        ActionChains(self.driver).send_keys(*keys).perform()
 
     @property
     def path(self) -> str:

@@ -8,35 +8,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 from http.cookiejar import CookieJar
 from typing import Any
 
 import pytest
 
 from processes import Server, start_server
+from visitors import Answer, HttpVisitor
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A response; ``body`` is decoded where it is JSON."""
-
-    status: int
-    headers: Message
-    body: Any
-
-
-class Visitor:
+class Visitor(HttpVisitor):
     """A browser without a page: it keeps cookies, and sends the token that the page would."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())]
-        self._opener = urllib.request.build_opener(*handlers)
+        super().__init__(url, urllib.request.HTTPCookieProcessor(CookieJar()), timeout=20)
         self.token = "page"
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._send(urllib.request.Request(self.url + path, headers=headers))
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         data = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
@@ -55,16 +41,6 @@ class Visitor:
             for line in response:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
-
-    def _send(self, request: urllib.request.Request) -> Answer:
-        try:
-            response = self._opener.open(request, timeout=20)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            text = response.read()
-            is_json = response.headers.get_content_type() == "application/json"
-            return Answer(response.status, response.headers, json.loads(text) if is_json else text)
 
 
 @dataclass(frozen=True)

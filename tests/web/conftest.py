@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.message import Message
 from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ import pytest
 
 import macaque
 from processes import START_TIMEOUT, Process, Server, wait_until
+from visitors import Answer, HttpVisitor
 
 SENTENCE = "One, Two, Three, Four, Five, Once I Caught a Fish Alive"
 SERVICE = "mqlight/sample/wordsuppercase"
@@ -27,28 +27,12 @@ READY = r"The page is at (http://\S+)"
 Spawn = Callable[..., Process]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A response: status, headers, and body (decoded when it is JSON)."""
-
-    status: int
-    headers: Message
-    body: Any
-
-
-class Visitor:
+class Visitor(HttpVisitor):
     """Somebody who talks to the front end at `url`; with `cookies` as a browser does, else as curl."""
 
     def __init__(self, url: str, cookies: bool = False) -> None:
-        self.url = url
         self.jar = CookieJar()
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        if cookies:
-            handlers.append(urllib.request.HTTPCookieProcessor(self.jar))
-        self._opener = urllib.request.build_opener(*handlers)
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._send(urllib.request.Request(self.url + path, headers=headers))
+        super().__init__(url, *([urllib.request.HTTPCookieProcessor(self.jar)] if cookies else []), timeout=40)
 
     def post(self, path: str, body: Any, **headers: str) -> Answer:
         """Send a body: bytes as they are, an iterator of bytes in chunks, anything else as JSON."""
@@ -74,16 +58,6 @@ class Visitor:
             assert answer.status == 200, (answer, f"after {len(replies)} of {count} replies")
             replies.append(answer.body)
         return replies
-
-    def _send(self, request: urllib.request.Request) -> Answer:
-        try:
-            response = self._opener.open(request, timeout=40)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            text = response.read()
-            is_json = response.headers.get_content_type() == "application/json"
-            return Answer(response.status, response.headers, json.loads(text) if is_json else text)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,45 +11,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from browsers import start_chromium
 from processes import Server, start_server, wait_until
 
 pytestmark = pytest.mark.browser
 
 SENTENCE = "One, Two, Three, Four, Five, Once I Caught a Fish Alive"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-OPTIONS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1280,900",
-]
 
 
 class Page:
     """One browser with the page open, as a person uses it."""
 
     def __init__(self, profile: Path) -> None:
-        if not CHROMIUM or not DRIVER:
-            missing = "chromium" if not CHROMIUM else "chromedriver"
-            pytest.skip(f"{missing} is not installed: apt-get install chromium chromium-driver")
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for option in [*OPTIONS, f"--user-data-dir={profile}"]:
-            options.add_argument(option)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.driver = start_chromium(profile)
 
     def open(self, url: str) -> None:
         self.driver.get(url)
