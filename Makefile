@@ -2,6 +2,7 @@
 # make test           Install the packages of the tests, then lint, check types and run every test in TESTERS processes.
 # make test-compiled  Run the tests of mqlight.amqp, dialects, net and server on the compiled build (part of make test).
 # make test-pythons   Run the tests on every installed Python from 3.10 to 3.14, without browser, brokers and faults.
+# make docs           Make the site of docs/ in build/site, and fail at a dead link or an unknown name.
 # make bench          Compare with nats-py and nats-server in one run.
 # make bench-brokers  Compare with FastStream and nameko on RabbitMQ 4 in one run.
 # make fuzz           Give RUNS hostile inputs to TARGET (sasl, value, message, topics, envelope, server ...: tests/fuzz).
@@ -24,7 +25,12 @@ RUNS ?= 100000
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: help run test test-compiled test-pythons bench bench-brokers fuzz soak clean
+# The tests wait for real processes: those that fail on a busy machine run once more, alone, and both runs are shown.
+ALONE = echo "The tests that failed run once more, alone:"
+FAILED = -n 0 --last-failed --last-failed-no-failures none
+PYTEST_COMPILED = ../../.venv/bin/python -m pytest tests/amqp tests/dialects tests/net tests/mqlight tests/server
+
+.PHONY: help run test test-compiled test-pythons docs bench bench-brokers fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -32,23 +38,27 @@ help:
 run: .venv/.installed-run
 	@exec .venv/bin/python scripts/run.py
 
-test: .venv/.installed-test
+test: .venv/.installed-test .venv/.installed-docs
 	@./scripts/install-browser
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
-	.venv/bin/python -m pytest -n $(TESTERS) $(PYTEST_ARGS) || { echo "The tests that failed run once more, alone:"; \
-	    .venv/bin/python -m pytest -n 0 --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
+	.venv/bin/python -m pytest -n $(TESTERS) $(PYTEST_ARGS) || { $(ALONE); .venv/bin/python -m pytest $(FAILED) $(PYTEST_ARGS); }
 	@$(MAKE) --no-print-directory test-compiled
 
 # The engine and the layers that stand on it run compiled as well as plain; without a C compiler, plain alone.
 test-compiled: .venv/.installed-test
 	@if command -v "$${CC:-cc}" >/dev/null 2>&1 && [ -z "$$MACAQUE_PURE" ]; then \
-	    ./scripts/compiled && cd build/compiled && ../../.venv/bin/python -m pytest -n $(TESTERS) tests/amqp tests/dialects tests/net tests/mqlight tests/server; \
+	    ./scripts/compiled && cd build/compiled && \
+	    { $(PYTEST_COMPILED) -n $(TESTERS) || { $(ALONE); $(PYTEST_COMPILED) $(FAILED); }; }; \
 	else echo "No C compiler: the tests ran on the plain build alone."; fi
 
 test-pythons:
 	@./scripts/test-pythons $(PYTEST_ARGS)
+
+docs: .venv/.installed-docs
+	@.venv/bin/python scripts/site.py
+	@echo "The site is in build/site. To read it: .venv/bin/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 bench: .venv/.installed-bench
 	./scripts/compiled
@@ -74,6 +84,9 @@ INSTALLED_FROM = pyproject.toml scripts/install setup.py
 
 .venv/.installed-test: $(INSTALLED_FROM)
 	@PYTHON="$(PYTHON)" ./scripts/install test --editable '.[server,web,test]'
+
+.venv/.installed-docs: $(INSTALLED_FROM)
+	@PYTHON="$(PYTHON)" ./scripts/install docs --editable '.[docs]'
 
 .venv/.installed-bench: $(INSTALLED_FROM) benchmarks/requirements.txt
 	@PYTHON="$(PYTHON)" ./scripts/install bench --editable '.[server,web]' -r benchmarks/requirements.txt

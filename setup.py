@@ -41,20 +41,32 @@ COMPILED = [
     "mqlight/net/crew.py",
     "mqlight/net/driver.py",
     "mqlight/net/tcp.py",
+    "mqlight/net/tls.py",
     "mqlight/outbox.py",
+    "mqlight/outlet.py",
     "mqlight/protocol.py",
+    "mqlight/receiver.py",
+    "mqlight/sender.py",
+    "mqlight/senders.py",
     "mqlight/server/broker.py",
+    "mqlight/server/capacity.py",
+    "mqlight/server/client.py",
     "mqlight/server/destination.py",
+    "mqlight/server/directory.py",
+    "mqlight/server/dispatcher.py",
+    "mqlight/server/grants.py",
     "mqlight/server/ibm_mq.py",
     "mqlight/server/links.py",
     "mqlight/server/protocol.py",
+    "mqlight/server/records.py",
     "mqlight/server/sources.py",
     "mqlight/subscription.py",
+    "mqlight/subscriptions.py",
 ]
 """The path of the messages. An editable install runs them as they are, so that a change is seen at once.
 
-These stay plain: `codec`, `reading`, `sections`, `message` and `admission`, because values there are subclasses of int,
-str and bytes, which compiled code takes for their bases, and because nothing usual goes through the first four;
+These stay plain: `codec`, `decoder`, `sections`, `message` and `publication`, because values there are subclasses of
+int, str and bytes, which compiled code takes for their bases, and because nothing usual goes through the first four;
 `outgoing` and `queued`, which are msgspec's; `topics`, which is asked about what is no text; and `mqlight/connection`,
 to which there are weak references.
 """

@@ -54,10 +54,7 @@ parser.add_argument(
 )
 options = parser.parse_args(None if __name__ == "__main__" else [])
 
-try:
-    app = macaque.Server(cid=CLIENT_ID)
-except (TypeError, ValueError) as error:
-    fail(error)
+app = macaque.Server(cid=CLIENT_ID)
 
 
 # In slow motion the worker holds one word at a time, so that the other workers of the share take the rest.
@@ -82,5 +79,5 @@ if __name__ == "__main__":
     set_up(options.log_level, options.log_format, log.name)
     try:
         app.run()
-    except macaque.ConnectionLost as error:
+    except (macaque.ConnectionLost, TypeError, ValueError) as error:
         fail(error)

@@ -17,8 +17,8 @@ from macaque.envelope import decode_reply, decode_request, encode_reply, encode_
 from mqlight.amqp.engine import READ, Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.outgoing import Outgoing
 from mqlight.protocol import ClientProtocol
-from mqlight.sender import Outgoing
 from mqlight.server.broker import Broker
 from mqlight.server.limits import Limits
 from mqlight.server.permissions import EVERYTHING, User
@@ -87,7 +87,7 @@ class Calls:
         subscription = Subscription(
             pattern, share, qos=1, ttl=60, credit=credit, on_message=on_message, on_subscribed=None
         )
-        client.protocol.subscribe(subscription)
+        client.protocol.subscriptions.subscribe(subscription)
         return subscription
 
     def _pump(self) -> None:
@@ -98,20 +98,20 @@ class Calls:
         self.asked += 1
         uuid = f"0123456789abcdef01234567{self.asked:012x}"
         message = encode_request(uuid, TOPIC, {"word": "alive"}, REPLIES, now=time.time(), timeout=30)
-        self.caller.protocol.send(Outgoing(TOPIC, message, False, True, None))
+        self.caller.protocol.senders.send(Outgoing(TOPIC, message, False, True, None))
 
     def _work(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         request = decode_request(data)
         reply = encode_reply(request, {"word": request.data["word"].upper()})
 
         def told(outcome: Outcome, condition: Condition | None) -> None:
-            self.worker.protocol.settle(self.requests, link, handle, Outcome.ACCEPTED, None)
+            self.requests.settle(link, handle, Outcome.ACCEPTED, None)
 
-        self.worker.protocol.send(Outgoing(request.reply_to or "", reply, False, True, told))
+        self.worker.protocol.senders.send(Outgoing(request.reply_to or "", reply, False, True, told))
 
     def _answered(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         assert decode_reply(data).data == {"word": "ALIVE"}
-        self.caller.protocol.settle(self.replies, link, handle, Outcome.ACCEPTED, None)
+        self.replies.settle(link, handle, Outcome.ACCEPTED, None)
         self.done += 1
         if self.asked < self.wanted:
             self._call()

@@ -33,6 +33,8 @@ class Figures(msgspec.Struct, frozen=True):
     """Calls per second with many in flight."""
     waits: dict[str, list[float]]
     """Sorted latencies in seconds with one call in flight, for each way to wait for the reply."""
+    awaited: float = 0.0
+    """Calls per second with many in flight, each awaited by a task; 0 if `rate` is that or if it was not measured."""
 
 
 def processor_time(pid: int) -> float:
@@ -53,6 +55,7 @@ class Program:
         self.name = name
         self._process = subprocess.Popen(
             command,
+            cwd=HERE.parent,  # `python -m` imports from there first
             env={**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -150,6 +153,10 @@ class Column:
     def rate(self) -> float:
         return statistics.median(each.rate for each in self.rounds)
 
+    def awaited(self) -> float:
+        """Return the calls per second by `await`; 0 if they were not measured apart."""
+        return statistics.median(each.awaited for each in self.rounds)
+
     def ways(self) -> list[str]:
         return list(self.rounds[0].waits)
 
@@ -170,5 +177,8 @@ def take_turns(peers: list[Peer], rounds: int, seconds: float, inflight: int) ->
             waits = ", ".join(
                 f"{1000 * percentile(values, 0.5):.3f} ms ({way})" for way, values in figures.waits.items()
             )
-            print(f"round {number + 1}  {peer.name:{width}} {figures.rate:>9,.0f} calls/s   {waits}", flush=True)
+            rates = f"{figures.rate:>9,.0f} calls/s"
+            if figures.awaited:
+                rates += f", {figures.awaited:,.0f} by await"
+            print(f"round {number + 1}  {peer.name:{width}} {rates}   {waits}", flush=True)
     return columns

@@ -23,6 +23,8 @@ EVERY = 0.001
 """Seconds of processor time between two samples."""
 START = 0.8
 """Seconds of processor time before the first sample: the start, and the first calls, all of which are recorded."""
+MOST_CLOSED, MOST_OPEN = 0.01, 0.05
+"""The parts of the server's processor time that the console may take, without a page and with one."""
 OURS = ("/mqlight/server/console/", "/gevent/pywsgi.py", "/bottle.py")
 
 
@@ -89,9 +91,11 @@ def run(rounds: int, seconds: float, inflight: int) -> None:
             found[case].append(measure(case == "a page", seconds, inflight))
             part, rate = found[case][-1]
             print(f"round {number + 1}, {case}: {part:.2%} of the server's processor time, {rate:,.0f} calls/s")
-    for case, rows in found.items():
-        part, rate = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"median, {case}: {part:.2%} of the server's processor time, {rate:,.0f} calls/s")
+    closed, opened = (statistics.median(part for part, _ in rows) for rows in found.values())
+    print(
+        f"console: {closed:.2%} of the server's processor time without a page, {opened:.2%} with one "
+        f"(at most {MOST_CLOSED:.0%} and {MOST_OPEN:.0%} are wanted), {inflight} calls in flight"
+    )
 
 
 if __name__ == "__main__":

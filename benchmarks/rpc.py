@@ -45,6 +45,7 @@ def report(columns: dict[str, Column], inflight: int) -> None:
         print(f"{what:44}{a:>10{form}}{b:>10{form}}{a / b:>8.2f}")
 
     line(f"calls/s, {inflight} in flight", Column.rate, ",.0f", Column.rate)
+    line(f"calls/s by await, {inflight} in flight", Column.awaited, ",.0f", Column.rate)
     way_of_theirs = theirs.ways()[0]
     for way in ours.ways():
         for part, label in ((0.5, "median"), (0.99, "p99")):

@@ -5,6 +5,7 @@ It uses only the public API, at its default QoS of 1.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -93,6 +94,21 @@ class Caller:
         return times
 
 
+async def rate_by_await(client: macaque.Client, length: float, inflight: int) -> float:
+    """Return the calls per second over `length` seconds, with `inflight` tasks that await one call each."""
+
+    async def keep_calling(until: float) -> int:
+        calls = 0
+        while time.perf_counter() < until:
+            assert await client.call(TOPIC, WORD) == ANSWER
+            calls += 1
+        return calls
+
+    start = time.perf_counter()
+    counts = await asyncio.gather(*(keep_calling(start + length) for _ in range(inflight)))
+    return sum(counts) / (time.perf_counter() - start)
+
+
 def caller(url: str, seconds: float, inflight: int, *, alone: bool = True) -> None:
     """Measure, and print the figures as one line of JSON. Without `alone`, leave out the calls one at a time."""
     with macaque.Client(broker=url) as client:
@@ -100,6 +116,7 @@ def caller(url: str, seconds: float, inflight: int, *, alone: bool = True) -> No
         calls.result()
         calls.rate(min(1.0, seconds), inflight)  # warm-up
         calls_per_second = calls.rate(seconds, inflight)
+        awaited = asyncio.run(rate_by_await(client, seconds, inflight)) if alone else 0.0
         if not alone:
             print(msgspec.json.encode({"rate": calls_per_second, "waits": {}}).decode(), flush=True)
             return
@@ -109,7 +126,8 @@ def caller(url: str, seconds: float, inflight: int, *, alone: bool = True) -> No
             calls.result()
             waits["result()"].append(time.perf_counter() - begun)
         waits["result()"].sort()
-        print(msgspec.json.encode({"rate": calls_per_second, "waits": waits}).decode(), flush=True)
+        figures = {"rate": calls_per_second, "awaited": awaited, "waits": waits}
+        print(msgspec.json.encode(figures).decode(), flush=True)
 
 
 if __name__ == "__main__":

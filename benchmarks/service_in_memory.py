@@ -17,6 +17,8 @@ from macaque.client import Client
 from macaque.clocks import Clocks
 from macaque.cycles import Cycles
 from macaque.envelope import Request, encode_reply, encode_request
+from macaque.loop import Loop
+from macaque.parts import Inbox
 from macaque.registry import Registry
 from macaque.worker import Worker
 from mqlight.amqp.capabilities import Marks
@@ -33,7 +35,7 @@ class Transport:
 
     state, error, url, dialect = State.STARTED, None, "amqp://memory", None
     closed, ready, credit, marks_granted = False, True, 256, Marks.REDELIVERED
-    now = staticmethod(time.monotonic)
+    now, wall = staticmethod(time.monotonic), staticmethod(time.time)
 
     def __init__(self, *_: object, **__: object) -> None:
         self.settled = 0
@@ -48,6 +50,8 @@ class Transport:
 
     def submit(self, function: Any, *args: Any) -> None:
         function(*args)
+
+    wall = staticmethod(time.time)
 
     def subscribe(self, *_: object, on_delivery: Any, **__: object) -> Transport:
         self.on_delivery = on_delivery
@@ -73,6 +77,7 @@ def worker(repeats: int) -> float:
     service = Registry().add(TOPIC, "workers", 256, lambda data: {"word": data["word"].upper()})
     Worker(
         transport, service, client_id="worker", debug=False, observer=None, clocks=Clocks(), cycles=Cycles(list),
+        loop=Loop("loop"), inbox=Inbox(transport, "worker"),
         on_subscribed=lambda error: None, on_exit=lambda error: None,
     )  # fmt: skip
     uuid = "0123456789abcdef01234567000000000001"

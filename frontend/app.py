@@ -68,7 +68,7 @@ def application() -> Frontend:
     settings, client = Settings.of(os.environ), macaque.Client()
     client.start()
     offload = Offload(client, settings)
-    metrics.observe(offload)
+    metrics.observe(client, offload.inboxes, lambda: offload.polls)
     return Frontend(offload, settings)
 
 
@@ -251,7 +251,8 @@ class Frontend:
     def _worker(self) -> HTTPResponse:
         self._caller()
         if security.is_local(request.environ, self._settings.proxies) or "VCAP_APPLICATION" in os.environ:
-            return respond(200, command.worker(os.environ, sys.executable, str(ROOT)))
+            worker = command.worker(os.environ, sys.executable, str(ROOT))
+            return respond(200, worker | command.console(self.offload.client.broker_properties))
         return respond(200, command.ANYWHERE)
 
     def _readyz(self) -> HTTPResponse:

@@ -1,4 +1,4 @@
-"""The command that starts another worker, in a form that works on the front end's machine. Pure."""
+"""The command that starts another worker, and the address of the server's console, for people on this machine. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ENDPOINT = r"amqps?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?/?"
 PLAIN_URL = re.compile(rf"{ENDPOINT}(,{ENDPOINT})*(\?(?!.*(?i:pass|secret|token|key))[\w.=&/-]*)?")
 ANYWHERE = {"command": "python -m backend"}
 """The command for clients on other machines, which need not know the folders of this machine."""
+CONSOLE = re.compile(r"http://127\.0\.0\.1:\d{1,5}/")
 NOTE = "Set MACAQUE_BROKER first, as it is set for the front end: its password is not shown here."
 
 
@@ -32,3 +33,9 @@ def worker(environ: Mapping[str, str], python: str, folder: str) -> dict[str, st
     if PLAIN_URL.fullmatch(broker):
         return {"command": f"{command}MACAQUE_BROKER={shlex.quote(broker)} {start}"}
     return {"command": command + start, "note": NOTE}
+
+
+def console(broker_properties: Mapping[str, object]) -> dict[str, str]:
+    """Return the address of the messaging server's console, if the server has one and runs on this machine."""
+    address = str(broker_properties.get("console"))
+    return {"console": address} if CONSOLE.fullmatch(address) else {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 import macaque.metrics
-
-if TYPE_CHECKING:
-    from frontend.offload import Offload
+from frontend.inbox import Inboxes
 
 REGISTRY = CollectorRegistry()
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -21,15 +19,14 @@ words = Counter("frontend_words", "Words by what became of them.", ["outcome"], 
 expired = Counter("frontend_replies_expired", "Replies dropped because nobody fetched them in time.", registry=REGISTRY)
 
 
-def observe(offload: Offload) -> None:
-    """Read the state of the offload, its client and the process at each request for the metrics."""
-    boxes, client = offload.inboxes, offload.client
+def observe(client: macaque.Client, inboxes: Inboxes, polls: Callable[[], int]) -> None:
+    """Read the state of the client, the inboxes, the polls and the process at each request for the metrics."""
     for name, help_text, value in (
         ("ready", "Whether words sent now can be answered.", lambda: client.ready),
-        ("words_in_flight", "Words that are out with workers.", lambda: boxes.out),
-        ("replies_buffered", "Replies that wait to be fetched.", lambda: boxes.held),
-        ("sessions", "Sessions with words that are out or wait to be fetched.", lambda: len(boxes)),
-        ("polls_held", "Polls that wait for a word.", lambda: offload.polls),
+        ("words_in_flight", "Words that are out with workers.", lambda: inboxes.out),
+        ("replies_buffered", "Replies that wait to be fetched.", lambda: inboxes.held),
+        ("sessions", "Sessions with words that are out or wait to be fetched.", lambda: len(inboxes)),
+        ("polls_held", "Polls that wait for a word.", polls),
     ):
         Gauge(f"frontend_{name}", help_text, registry=REGISTRY).set_function(value)
     macaque.metrics.observe(client, REGISTRY)

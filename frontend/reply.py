@@ -17,7 +17,7 @@ class WrongAnswer(Exception):
 
 
 REASONS: dict[type[Exception], str] = {
-    macaque.NoResponders: f"Nobody listens on {SERVICE}. Start a worker with: python -m backend",
+    macaque.NoResponders: f"No service listens on {SERVICE}. Start a worker with: python -m backend",
     macaque.Timeout: "No answer within {timeout:g} seconds. Is a worker running (python -m backend)?",
     macaque.ConnectionLost: "The connection to the messaging server was lost before the answer came. "
     "Submit the word again.",

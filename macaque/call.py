@@ -10,21 +10,38 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from time import monotonic
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from macaque.arguments import check_callback
-from macaque.cycles import told_of_waits
+from macaque.context import current
+from macaque.errors import Cancelled, RemoteError
+from macaque.typed import Type, told
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.log import Log
 
-__all__ = ["Call", "Gathering", "Home", "Notice"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from macaque.aio import Wakeup  # it imports asyncio, which is slow, and which many programs do not need
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["MISFIT", "Call", "Gathering", "Home", "Notice", "TypedCall", "misfit"]
 
 log = Log(__name__)
 
 GRACE = 0.25
 """Seconds after its deadline at which a waiting thread ends a call itself, in case the connection's clock is late."""
+
+MISFIT = "misfit"
+"""The error code if the result of a service does not fit the type that its caller wants."""
 
 _ACCEPTED = Outcome.ACCEPTED  # looked up once, because looking up a member of an enum is slow
 _changing = threading.Lock()
@@ -42,11 +59,23 @@ os.register_at_fork(after_in_child=_after_fork)
 class Home(Protocol):
     """The part of a client's calls that one call uses."""
 
-    def before_blocking(self) -> None:
-        """Prepare for a wait of this thread."""
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of the deadlines."""
+
+    def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        """Acquire a lock that the end of the call releases. Return False after `seconds`."""
 
     def overtime(self, call: Call) -> None:
         """End a call whose deadline has passed."""
+
+    def cancel(self, call: Call) -> bool:
+        """End a call in Cancelled. Return False if it has ended."""
+
+    def wakeup(self) -> Wakeup:
+        """Return a wakeup of a task of the running event loop."""
+
+    def future(self, call: Call) -> Future[Any]:
+        """Return a future that ends as a call does."""
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         """Run a function of the user soon."""
@@ -55,10 +84,11 @@ class Home(Protocol):
         """Take the outcome of a request that ends the call."""
 
 
-class Call:
-    """A future for the reply: wait with `result()` or `exception()`, or get a callback with `add_done_callback()`.
+class Call(Generic[T]):
+    """A future for the reply: `await` it, wait with `result()`, or get a callback with `add_done_callback()`.
 
-    Offers the consumer's half of `concurrent.futures.Future`. A call cannot be cancelled.
+    Any task of any event loop may await it, and any thread may wait for it. If a task is cancelled while it awaits the
+    call, the call is cancelled. `future()` returns a `concurrent.futures.Future`.
     """
 
     __slots__ = (
@@ -69,6 +99,7 @@ class Call:
         "_home",
         "_wakeup",
         "accepted",
+        "began",
         "callback",
         "deadline",
         "on_error",
@@ -77,6 +108,8 @@ class Call:
         "uuid",
     )
 
+    control: str | None = None
+    """The topic to which the call is cancelled, if it is another one than that of its service."""
     waits_for_reply = True
     """Whether a service ends the call, and not the broker."""
 
@@ -95,7 +128,9 @@ class Call:
         self.timeout = timeout
         """The timeout of the call, in seconds."""
         self.deadline = deadline
-        """The time at which the timeout is over, in seconds of the monotonic clock."""
+        """The time at which the timeout is over, in seconds of the clock of the transport."""
+        self.began = 0.0
+        """The time of the request, in seconds since 1970."""
         self.accepted = False
         """Whether the broker has accepted the request."""
         self.callback = callback
@@ -115,14 +150,14 @@ class Call:
         """Return whether the call has ended."""
         return self._done
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """Wait for the reply and return its data.
 
         Args:
             timeout: seconds to wait; None waits for the deadline of the call.
 
         Raises:
-            RemoteError, NoResponders, Timeout, ConnectionLost: the error with which the call ended.
+            RemoteError, NoResponders, Timeout, ConnectionLost, Cancelled: the error with which the call ended.
             TimeoutError: the call has not ended within `timeout` seconds. It goes on.
         """
         if not self._done:
@@ -133,28 +168,64 @@ class Call:
             finally:
                 # The error keeps its traceback, which keeps this frame, which keeps the call with the error: a cycle.
                 self = None  # type: ignore[assignment]
-        return self._data
+        return self._data  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> Exception | None:
-        """Wait for the end. Return the error, or None if there is a result. Raises TimeoutError as `result` does."""
+        """Wait for the end. Return the error, or None if there is a result.
+
+        Args:
+            timeout: seconds to wait; None waits for the deadline of the call.
+
+        Raises:
+            TimeoutError: the call has not ended within `timeout` seconds. It goes on.
+        """
         if not self._done:
             self._wait(timeout)
         return self._error
 
-    def add_done_callback(self, function: Callable[[Call], object]) -> None:
+    def add_done_callback(self, function: Callable[[Call[T]], object]) -> None:
         """Call `function(call)` where callbacks run when the call ends; call it now if the call has ended.
 
         Raises:
             TypeError: `function` is not a plain function.
         """
         check_callback(function)
-        with _changing:
-            if not self._done:
-                if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(function)
-                return
-        function(self)
+        if not self.at_end(partial(self._home.run, function)):
+            function(self)
+
+    def cancel(self) -> bool:
+        """End the call in Cancelled, now. Return whether this has ended it: False if it has ended before.
+
+        A reply that comes later is dropped. A message tells the service, best effort.
+        """
+        return self._home.cancel(self)
+
+    def cancelled(self) -> bool:
+        """Return whether the call was cancelled."""
+        return isinstance(self._error, Cancelled)
+
+    def future(self) -> Future[T]:
+        """Return a `concurrent.futures.Future` that ends as this call does. To cancel it is to cancel the call.
+
+        It works with `concurrent.futures.wait` and `as_completed`, and with `asyncio.wrap_future`.
+        """
+        return self._home.future(self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._done:
+            work = current.get()
+            if work is not None and self.waits_for_reply:
+                work.home.about_to_wait(self.topic)
+            wakeup = self._home.wakeup()
+            if self.at_end(wakeup):
+                try:
+                    yield from wakeup.__await__()
+                finally:
+                    if not self._done:  # the task was cancelled, or its coroutine closed
+                        self.cancel()
+            else:
+                wakeup()  # nobody waits for it
+        return self.result()
 
     def _wait(self, timeout: float | None) -> None:
         with _changing:
@@ -164,20 +235,30 @@ class Call:
             if wakeup is None:
                 wakeup = self._wakeup = threading.Lock()
                 wakeup.acquire()
-        about_to_wait = told_of_waits.get(threading.get_ident())
-        if about_to_wait is not None and self.waits_for_reply:
-            about_to_wait(self.topic)
-        self._home.before_blocking()
-        own = max(0.0, self.deadline - monotonic()) + GRACE
+        work = current.get()
+        if work is not None and self.waits_for_reply:
+            work.home.about_to_wait(self.topic)
+        home = self._home
+        own = max(0.0, self.deadline - home.now()) + GRACE
         if timeout is None or timeout > own:
-            if not wakeup.acquire(timeout=own):
-                self._home.overtime(self)
+            if not home.wait(wakeup, own):
+                home.overtime(self)
                 wakeup.acquire()  # the code that has taken the call out ends it now, in this thread or another
-        elif not wakeup.acquire(timeout=max(timeout, 0.0)):
+        elif not home.wait(wakeup, max(timeout, 0.0)):
             raise TimeoutError(f"The call of {self.topic!r} has not ended within {timeout:g} s; it goes on.")
         wakeup.release()  # another thread may be waiting too
 
     # For the calls of the client. These functions run under the connection's lock, so they are short.
+
+    def at_end(self, function: Callable[[Call], object]) -> bool:
+        """Call `function(call)` when and where the call ends. Return False, and do not, if it has ended already."""
+        with _changing:
+            if self._done:
+                return False
+            if self._callbacks is None:
+                self._callbacks = []
+            self._callbacks.append(function)
+            return True
 
     @property
     def tells(self) -> bool:
@@ -208,7 +289,7 @@ class Call:
             wakeup.release()
         if callbacks is not None:
             for function in callbacks:
-                self._home.run(function, self)
+                function(self)
 
     def tell(self, data: Any, error: Exception | None) -> None:
         """Call the user's function for a reply or an error."""
@@ -217,7 +298,7 @@ class Call:
                 self.callback(data)
         elif self.on_error is not None:
             self.on_error(error)
-        else:
+        elif not isinstance(error, Cancelled):
             log.error("the call of %r failed: %s", self.topic, error)
 
     def abandon(self, error: Exception) -> None:
@@ -225,7 +306,7 @@ class Call:
         self._error, self._done, self._callbacks = error, True, None
 
 
-class Notice(Call):
+class Notice(Call[None]):
     """A future for the broker's acceptance of a one-way message. Its result is None."""
 
     __slots__ = ()
@@ -236,7 +317,7 @@ class Notice(Call):
         self._home.requested(self, outcome, condition)
 
 
-class Gathering(Call):
+class Gathering(Call[list[Any]]):
     """A call whose `result()` is the list of all replies: their data, and a RemoteError for each error reply."""
 
     __slots__ = ("most", "replies")
@@ -249,3 +330,46 @@ class Gathering(Call):
     def on_reply(self, data: Any, error: Exception | None) -> bool:
         self.replies.append(data if error is None else error)
         return False  # the client ends the call after the user's function has got this reply
+
+
+class TypedCall(Call[T]):
+    """A call whose result is converted to a type, where the application takes it and not where the call ends.
+
+    If the result does not fit the type, the call ends in RemoteError with the code MISFIT.
+    """
+
+    __slots__ = ("_type",)
+
+    def __init__(self, wanted: Type, *args: Any) -> None:
+        super().__init__(*args)
+        self._type: Type | None = wanted
+
+    def result(self, timeout: float | None = None) -> T:
+        self.exception(timeout)
+        return super().result()
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        super().exception(timeout)
+        with _changing:
+            wanted, data = self._type, self._data
+        if wanted is not None and self._error is None:
+            error: Exception | None = None
+            try:
+                data = wanted.from_plain(data)
+            except ValueError as wrong:
+                data, error = None, misfit(wanted, wrong, "result", self.topic)
+            with _changing:
+                if self._type is not None:  # another thread may have converted it meanwhile
+                    self._type, self._data, self._error = None, data, error
+        return self._error
+
+    def tell(self, data: Any, error: Exception | None) -> None:
+        error = self.exception()
+        super().tell(self._data, error)
+
+
+def misfit(wanted: Type, wrong: ValueError, what: str, topic: str) -> RemoteError:
+    """Return the error for a result, or part, that does not fit its type."""
+    found = wanted.errors(wrong, what) or [{"path": what, "message": str(wrong)}]
+    said = f"The {what} of {topic} does not fit {wanted.name}: {told(found)}"
+    return RemoteError(MISFIT, said, None, {"errors": found})

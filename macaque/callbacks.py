@@ -25,7 +25,8 @@ class Callbacks:
         self._turn = threading.Lock()
         self.owed: dict[object, None] = {}
         """Calls with a callback that has not returned. Each access is one dict operation, so it needs no lock."""
-        self._watched = False
+        self.watched = False
+        """Whether the process is kept alive for the callbacks, or need not be."""
 
     @property
     def owes(self) -> bool:
@@ -42,13 +43,13 @@ class Callbacks:
         for function in functions:
             if function is not None:
                 check_callback(function)
-        if not self._watched:
+        if not self.watched:
             try:
                 keeper.watch(self)
             except RuntimeError as error:
                 said = f"No thread can be started for the callbacks: {error}"
                 raise ConnectionLost(said, reason="no thread") from error
-            self._watched = True
+            self.watched = True
 
     def owe(self, call: object) -> None:
         """Remember that a callback of `call` must run."""

@@ -16,21 +16,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from macaque.call import Call, Gathering
 from macaque.callbacks import Callbacks
-from macaque.envelope import BadReply, decode_reply
-from macaque.errors import ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.control import cancel_topic, encode_cancel
+from macaque.envelope import BadReply, decode_reply, expiry
+from macaque.errors import Cancelled, ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.futures import CallFuture
 from macaque.observe.observer import Observer
+from macaque.observe.tracing import Tracing
 from macaque.pending import MAXIMUM, Added, Pending
+from macaque.room import Room
+from macaque.stream import Streaming, Streams
 from macaque.transport import Transport
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import State
 from mqlight.delivery import Delivery
 from mqlight.errors import StoppedError
 from mqlight.log import Log, attempt
-from mqlight.protocol import EXPIRED
+from mqlight.senders import EXPIRED
+
+if TYPE_CHECKING:
+    from macaque.aio import Wakeup, Wakeups
 
 __all__ = ["KEPT", "LOOK", "Calls"]
 
@@ -62,25 +71,31 @@ class Calls:
         self.refused: Exception | None = None
         """The error with which the broker refused this client."""
         self.observer: Observer | None = None
+        self.tracing: Tracing | None = None
         self.callbacks = Callbacks(transport.lane(1))
         self.owner: object = None
         self._name = name
         self.transport = transport
         self.now = transport.now
+        self.wall = transport.wall
         self._maximum = maximum
         self._pending: Pending[Call] = Pending(threading.Lock(), maximum)
         self._gatherings: Pending[Gathering] = Pending(threading.Lock(), kept)
-        self._room = threading.Condition()
-        self._waiting = 0
+        self._room = Room(self, transport, self._pending, maximum)
+        self._parked = self._room.parked
+        self._aside = transport.lane(1)
+        self.streams = Streams(self, transport, self._aside)
+        self._stores = self._pending, self._parked, self.streams.open
+        self._wakeups: Wakeups | None = None
         transport.every(self.expire)
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._gatherings)
+        return sum(map(len, self._stores)) + len(self._gatherings)
 
     @property
     def unanswered(self) -> int:
         """The number of calls without a reply."""
-        return len(self._pending)
+        return len(self._pending) + len(self._parked)
 
     # The beginning of a call
 
@@ -91,90 +106,64 @@ class Calls:
             ValueError: a call with the same uuid has not ended.
             Timeout, ConnectionLost: there was no room before the call's deadline, or the client was closed.
         """
+        parked = False
         if len(self.callbacks.owed) > self._maximum or self._pending.add(call) is not _ADDED:
-            self._wait_for_room(call)
+            parked = self._room.wait(call)
         transport = self.transport
         if self.owner is None:
             self.owner = owner
             transport.wake(self.now() + LOOK)
         transport.wake(call.deadline)
+        if parked:
+            self._room.send_later(call, message)
+            return
         try:
-            transport.publish(call.topic, message, mandatory=True, on_outcome=call.on_outcome, timeout=call.timeout)
-        except (TimeoutError, StoppedError) as error:
-            if self._pending.pop(call.uuid) is not None:
-                self._returned(call)
-                raise self._turned_away(call) from error
+            transport.publish(call.topic, message, mandatory=True, on_outcome=call.on_outcome, timeout=0.0)
+        except TimeoutError:
+            self._room.publish(call, message)
+        except StoppedError as error:
+            if self._pending.take(call):
+                self.returned(call)
+                raise self.turned_away(call) from error
 
-    def _wait_for_room(self, call: Call) -> None:
-        """Wait for a place among the pending calls."""
-        added = False
-
-        def add() -> bool:
-            nonlocal added
-            if self.closed or len(self.callbacks.owed) > self._maximum:
-                return self.closed
-            answer = self._pending.add(call)
-            if answer is Added.TAKEN:
-                said = f"A call with the uuid {call.uuid!r} has not ended yet: wait for it before you repeat it."
-                raise ValueError(said)
-            added = answer is _ADDED
-            return added
-
-        with self._room:
-            self._waiting += 1
-            try:
-                if not add():
-                    self.transport.before_blocking()
-                    self._room.wait_for(add, call.deadline - self.now())
-            finally:
-                self._waiting -= 1
-                if not added:
-                    self._returned(call)
-        if not added:
-            raise self._turned_away(call)
-
-    def _turned_away(self, call: Call) -> MacaqueError:
+    def turned_away(self, call: Call) -> MacaqueError:
         """Return the error of a call that could not be sent."""
-        error = self._overdue(call)
+        error = self.overdue(call)
         self._observe(call, error)
         return error
 
     # The end of a call
 
-    def _end(self, call: Call, data: Any, error: Exception | None) -> None:
+    def end(self, call: Call, data: Any, error: Exception | None) -> None:
         """End a call that was taken out of the pending calls."""
         call.end(data, error)
-        self._ended(call, data, error)
+        self.ended(call, data, error)
 
-    def _ended(self, call: Call, data: Any, error: Exception | None) -> None:
+    def ended(self, call: Call, data: Any, error: Exception | None) -> None:
         if self.observer is not None:
             self._observe(call, error)
         if call.callback is not None or call.on_error is not None:
             self.callbacks.run(self._tell, call, data, error)
-        if self._waiting:
-            self._notify_of_room()
+        if self._room.wanted:
+            self._room.notify()
 
     def _tell(self, call: Call, data: Any, error: Exception | None) -> None:
         try:
             call.tell(data, error)
         finally:
-            self._returned(call)
+            self.returned(call)
 
-    def _returned(self, call: Call) -> None:
+    def returned(self, call: Call) -> None:
         """Forget a call whose callback has returned or will not be called, and report the free place."""
         self.callbacks.returned(call)
-        if self._waiting:
-            self._notify_of_room()
-
-    def _notify_of_room(self) -> None:
-        with self._room:
-            self._room.notify_all()
+        if self._room.wanted:
+            self._room.notify()
 
     def _observe(self, call: Call, error: Exception | None) -> None:
         if self.observer is not None:
             attempt(log, self.observer.call_ended, call, error)
 
-    def _overdue(self, call: Call) -> MacaqueError:
+    def overdue(self, call: Call) -> MacaqueError:
         """Return the error of a call that has no reply by its deadline."""
         if self.closed:
             return ConnectionLost(f"The client was closed before {call.topic!r} was called.", reason="closed")
@@ -194,11 +183,12 @@ class Calls:
 
     def expire(self, now: float) -> float | None:
         """End the calls whose deadline has passed. Return the time when there is work again."""
-        for call in self._pending.expire(now):
-            self._end(call, None, self._overdue(call))
+        for store in self._stores:
+            for call in store.expire(now):
+                self.end(call, None, self.overdue(call))
         for gathering in self._gatherings.expire(now):
             self._finish(gathering)
-        dues = [due for due in (self._pending.next_deadline(), self._gatherings.next_deadline()) if due is not None]
+        dues = [due for store in (*self._stores, self._gatherings) if (due := store.next_deadline()) is not None]
         owner, self.owner = self.owner, None
         if self.callbacks.owes or len(self) > 0:  # checked after the reset, because a call may be added at any time
             self.owner = owner
@@ -207,33 +197,58 @@ class Calls:
 
     def overtime(self, call: Call) -> None:
         """End a call whose deadline has passed, if it has not ended: the clock's thread may not run."""
-        if self._pending.pop(call.uuid) is not None:
-            self._end(call, None, self._overdue(call))
-        elif (gathering := self._gatherings.pop(call.uuid)) is not None:
-            self._finish(gathering)
+        if self._take(call):
+            self.end(call, None, self.overdue(call))
+        elif isinstance(call, Gathering) and self._gatherings.take(call):
+            self._finish(call)
+
+    def _take(self, call: Call) -> bool:
+        return any(store.take(call) for store in self._stores)
+
+    def cancel(self, call: Call) -> bool:
+        """End a call in Cancelled, and tell its service. Return False if it has ended."""
+        if isinstance(call, Streaming):
+            call.unwanted = True  # it may be in no store at the moment
+        if not self._take(call) and not (isinstance(call, Gathering) and self._gatherings.take(call)):
+            return False
+        self.end(call, None, Cancelled(call.topic))
+        self._tell_cancelled(call)
+        return True
+
+    def _tell_cancelled(self, call: Call) -> None:
+        """Tell the service of a call that its reply is not wanted."""
+        if call.waits_for_reply and self.transport.state is State.STARTED:
+            topic = call.control or cancel_topic(call.topic)
+            try:
+                message = encode_cancel(call.uuid, topic, expiry(call.began, call.timeout), call.deadline - self.now())
+                self.transport.publish(topic, message, timeout=0.0)
+            except (TimeoutError, StoppedError):
+                pass  # the service finds out by the deadline
 
     def close(self) -> None:
         """End all calls, because the client was closed. A second call ends calls that were sent meanwhile."""
         self.open, self.closed = False, True
-        for call in self._pending.clear():
+        for call in [call for store in self._stores for call in store.clear()]:
             said = f"The client was closed before {call.topic!r} answered."
-            self._end(call, None, ConnectionLost(said, reason="closed"))
+            self.end(call, None, ConnectionLost(said, reason="closed"))
+            if isinstance(call, Streaming):
+                self._tell_cancelled(call)
         for gathering in self._gatherings.clear():
             self._finish(gathering)
         self.owner = None
-        self._notify_of_room()
+        self._room.notify()
 
     def give_up(self, error: Exception) -> None:
         """End all calls, because the broker refuses this client."""
         self.open, self.refused = False, error
-        for call in self._pending.clear():
-            self._end(call, None, self.lost(error))
+        for call in [call for store in self._stores for call in store.clear()]:
+            self.end(call, None, self.lost(error))
         for gathering in self._gatherings.clear():
             self._finish(gathering)
 
     def abandon(self) -> None:
         """End all calls in the child of a fork, because they belong to the parent. This object is not used again."""
-        for call in [*self._pending.abandon(), *self._gatherings.abandon()]:
+        for call in [call for store in (*self._stores, self._gatherings) for call in store.abandon()]:
             call.abandon(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
 
     # Events of the transport, under its lock
@@ -247,13 +262,16 @@ class Calls:
             delivery.reject("amqp:decode-error", str(error))
             return
         delivery.accept()
-        call = self._pending.pop(reply.uuid) or self._gatherings.pop(reply.uuid)
+        uuid = reply.uuid
+        call = self._pending.pop(uuid) or self._gatherings.pop(uuid) or self.streams.open.pop(uuid)
         if call is None:
-            log.debug("dropped a reply that nobody waits for: %s", reply.uuid)
+            log.debug("dropped a reply that nobody waits for: %s", uuid)
             return
         fault = None if reply.error is None else reply.error.exception()
-        if call.on_reply(reply.data, fault):
-            self._ended(call, reply.data, fault)
+        if reply.seq is not None and isinstance(call, Streaming):
+            self.streams.on_part(call, reply, fault)
+        elif call.on_reply(reply.data, fault):
+            self.ended(call, reply.data, fault)
         elif isinstance(call, Gathering):
             self._gather(call, reply.data, fault)
 
@@ -268,14 +286,14 @@ class Calls:
         else:
             while self._gatherings.add(call) is Added.FULL:
                 self.expire(self._gatherings.next_deadline() or 0.0)
-        if self._waiting:
-            self._notify_of_room()
+        if self._room.wanted:
+            self._room.notify()
 
     def _finish(self, call: Gathering) -> None:
         """End a gathering with the replies that have arrived."""
         call.end(call.replies, None)
         if call.tells:
-            self.callbacks.run(self._returned, call)
+            self.callbacks.run(self.returned, call)
 
     def requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
         """Take the outcome of a request that ends its call: a refusal, or the acceptance of a one-way message."""
@@ -293,7 +311,7 @@ class Calls:
         else:
             name, description = condition or ("amqp:modified", "it gave the request back")
             error = RemoteError.refused(name, description)
-        self._end(call, None, error)
+        self.end(call, None, error)
 
     def on_subscribed(self, error: Exception | None) -> None:
         """Take the broker's answer to the subscription of the replies."""
@@ -310,8 +328,23 @@ class Calls:
 
     # The functions that a call uses
 
-    def before_blocking(self) -> None:
-        self.transport.before_blocking()
+    def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        return self.transport.wait(lock, seconds)
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         self.callbacks.run(function, *args)
+
+    def wakeup(self) -> Wakeup:
+        if self._wakeups is None:
+            from macaque.aio import Wakeups  # asyncio is slow to import, and here it is imported already
+
+            self._wakeups = Wakeups()
+        self.transport.before_blocking()
+        return self._wakeups.new()
+
+    def future(self, call: Call) -> Future[Any]:
+        future = CallFuture(call)
+        # In a lane of its own, so that a slow callback does not delay it.
+        if not call.at_end(lambda ended: self._aside.submit(future.settle, ended)):
+            future.settle(call)
+        return future

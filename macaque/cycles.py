@@ -2,7 +2,7 @@
 
 A function that calls its own service and waits takes one place of the service's credit, and its call needs another
 place. When all places wait like that, none is left to reply, and all wait until their calls time out. A circle of
-services does the same. The topic of each wait is reported when the wait begins, by `told_of_waits`.
+services does the same. A call reports the topic when its wait begins (`macaque.context.Home.about_to_wait`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from macaque.registry import Service
 from mqlight.amqp.topics import matches
 from mqlight.log import Log
 
-__all__ = ["Cycles", "told_of_waits"]
+__all__ = ["Cycles"]
 
 log = Log("macaque.worker", BaseException)
-
-told_of_waits: dict[int, Callable[[str], None]] = {}
-"""Threads that run a service's function, each with a function to call with the topic that it is about to wait for."""
 
 KNOWN = 4096
 """The most topics that are remembered, so that a service that always waits for new topics costs no more memory."""
@@ -38,8 +35,8 @@ class Cycles:
         circle = self.add(service, topic)
         if circle is not None:
             log.warning(
-                "%s: a service that waits for itself takes a place of its own credit (%d) meanwhile; when all places "
-                "wait, none is left to answer. Use a callback instead of waiting, or a topic of its own, or more "
+                "%s: a service that waits for a call to itself keeps a place of its credit (%d). When all places wait, "
+                "no request is answered. Use a callback instead of waiting, another topic, or more "
                 "credit", " waits for ".join(each.name for each in circle), service.credit,
             )  # fmt: skip
 

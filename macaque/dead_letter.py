@@ -10,6 +10,7 @@ The rules of this file:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -117,12 +118,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def request_topic(message: bytes, endpoint: str) -> str:
-    """Return the topic to which a request was sent; `endpoint` if the request has no topic."""
+def request_topic(message: bytes, endpoint: str, topic_in: Callable[[str], str] = topic_of) -> str:
+    """Return the topic to which a request was sent; `endpoint` if the request has no topic.
+
+    Args:
+        topic_in: returns the topic in the `to` of a message, which each kind of broker writes in its own way.
+    """
     try:
-        return topic_of(decode(message).to or endpoint)
+        to = decode(message).to
     except MessageError:
         return endpoint
+    return topic_in(to) if to else endpoint
 
 
 def revive(letter: DeadLetter) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from functools import partial
-from time import time
 
 from macaque.dead_letter import (
     PATTERN,
@@ -28,7 +27,7 @@ from macaque.registry import Service
 from macaque.replies import Replies, Step
 from macaque.retries import LONGEST
 from macaque.retry_queue import RetryQueue
-from macaque.transport import Lane, Transport
+from macaque.transport import Lane, Transport, topic_in
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.errors import StoppedError
 from mqlight.log import Log
@@ -89,10 +88,10 @@ class DeadLettering:
             id=uuid.uuid4().hex[:12],
             endpoint=service.topic,
             share=service.share_id,
-            topic=request_topic(message, service.topic),
+            topic=request_topic(message, service.topic, partial(topic_in, self._transport)),
             reason=reason,
             count=count,
-            time=int(time() * 1000),
+            time=int(self._transport.wall() * 1000),
             source=job.source,
             server=self._client_id,
             message=message,
@@ -105,7 +104,7 @@ class DeadLettering:
         try:
             self._transport.publish(topic, encode_dead_letter(letter), mandatory=True, on_outcome=told)
         except StoppedError:
-            log.debug("stopped before %s was a dead letter; another server sees to it", job.request.uuid)
+            log.debug("stopped before %s was a dead letter; another server gets the request", job.request.uuid)
 
     def _told(self, job: Job, letter: DeadLetter, outcome: Outcome, condition: Condition | None) -> None:
         """Take the outcome of a dead letter. Runs under the connection's lock."""
@@ -117,12 +116,12 @@ class DeadLettering:
             else:
                 job.settle()
         elif decision is AfterLetter.LEAVE:
-            log.debug("stopped before the dead letter of %s was taken", job.request.uuid)
+            log.debug("stopped before the broker accepted the dead letter of %s", job.request.uuid)
         elif decision is AfterLetter.SHORTEN:
             log.error("the dead letter of %s is too large, so its request is left out", job.request.uuid)
             self._desk.submit(self._step, job, self._publish, without_request(letter))
         else:
-            why = condition or "nobody is subscribed to the dead letters"
+            why = condition or "no server is subscribed to the dead letters"
             log.error("the dead letter of %s was not kept, so the request goes back: %s", job.request.uuid, why)
             self._desk.submit(self._step, job, self._give_back)
 

@@ -13,11 +13,12 @@ import os
 from collections.abc import Iterable
 from time import monotonic
 
+from macaque.broker import resolve
 from macaque.dead_letter import PATTERN, SHARE, TTL, DeadLetter, decode_dead_letter, revive
 from macaque.envelope import BadRequest
 from macaque.errors import ConnectionLost
 from macaque.exchange import Exchange, Outcomes
-from mqlight.addresses import ServiceLike, resolve
+from mqlight.addresses import ServiceLike
 from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, NetworkError
 
@@ -73,7 +74,7 @@ class DeadLetters:
             exchange.__enter__()
         except MQLightError as error:
             raise ConnectionLost(f"No connection to the broker: {error}", reason=str(error)) from error
-        late = "The broker did not give all dead letters in time: give it more."
+        late = "The broker did not deliver all dead letters in time; give more time."
         try:
             subscription = exchange.subscribe(
                 PATTERN, SHARE, ttl=TTL, credit=MAX_DEAD_LETTERS, keep=True, on_delivery=self._take
@@ -81,7 +82,7 @@ class DeadLetters:
         except NetworkError as error:
             raise ConnectionLost(late, reason="no answer") from error
         except MQLightError as error:
-            raise ConnectionLost(f"The broker does not give the dead letters: {error}", reason=str(error)) from error
+            raise ConnectionLost(f"The broker does not deliver the dead letters: {error}", reason=str(error)) from error
         if not exchange.connection.drain(subscription, self._left()):
             raise ConnectionLost(late, reason="no answer")
 
@@ -118,9 +119,9 @@ class DeadLetters:
                     delivery.accept()
                     sent.append(letter.id)
                 else:
-                    failed[letter.id] = f"nobody listens on {letter.topic}: start its service first"
+                    failed[letter.id] = f"no service listens on {letter.topic}; start it first"
             except NetworkError:
-                failed[letter.id] = "the broker did not say in time whether it took the request; it may be sent twice"
+                failed[letter.id] = "the broker did not confirm the request in time; the request may be sent twice"
             except MQLightError as error:
-                failed[letter.id] = f"the broker did not take it: {error}"
+                failed[letter.id] = f"the broker did not accept it: {error}"
         return sent, failed

@@ -1,4 +1,4 @@
-"""Things that end by a deadline, each the same number of seconds after it was added.
+"""Things with deadlines, for example calls. Each ends the same number of seconds after it was added.
 
 The rules of this file:
 

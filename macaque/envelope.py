@@ -3,7 +3,8 @@
 The rules of this file:
 
 * A request is the JSON `{"uuid", "data", "replyTo"}`, a reply is `{"uuid", "data"}` or `{"uuid", "error"}`. Further
-  members are optional (`expires`, `sentAt`, `source`). These names never change, and unknown members are skipped.
+  members are optional (`expires`, `sentAt`, `source`, `seq`, `traceparent`, `tracestate`). These names never change,
+  and unknown members are skipped.
 * The JSON travels as text with content type `text/plain`, as the first macaque sent it. Under `application/json` the
   MQ Light clients parse a body themselves, and the first macaque would then parse it a second time.
 * The AMQP properties repeat this for a client that knows only AMQP 1.0. Such a client may send bare data with
@@ -20,12 +21,14 @@ import msgspec
 
 from macaque.errors import MacaqueError, RemoteError
 from macaque.plain import plain
-from mqlight.amqp.fast_messages import text_body, text_message
+from macaque.traces import Trace
+from mqlight.amqp.fast_messages import TRACEPARENT, text_body, text_message, with_trace
 from mqlight.amqp.message import Message, MessageError, decode, decode_properties, encode
 from mqlight.json_text import refuse_nan, short, to_json
 
 __all__ = ["BadReply", "BadRequest", "Fault", "Reply", "Request", "decode_data"]
 
+CONTENT_TYPE = "text/plain"
 BARE_CONTENT_TYPE = "application/json"
 MAX_TTL = 0xFFFFFFFF
 """Milliseconds: AMQP's ttl is an unsigned 32-bit number (section 3.2.1)."""
@@ -60,6 +63,13 @@ class Request(msgspec.Struct, omit_defaults=True, rename="camel"):
     expires: float | None = None
     sent_at: float | None = None
     source: str | None = None
+    seq: int | None = None
+    """The number of the item, from 0, if the request is one of many that belong together."""
+    traceparent: str | None = None
+    tracestate: str | None = None
+    """The trace of the request (`macaque.traces`), as in its application properties."""
+    window: int | None = None
+    """The number of parts that the caller takes before it grants more; None if it does not take a stream."""
 
     @property
     def data(self) -> Any:
@@ -86,6 +96,10 @@ class Fault(msgspec.Struct, omit_defaults=True):
     def exception(self) -> RemoteError:
         return RemoteError(self.code, self.message, self.type, self.details, self.retryable, self.traceback)
 
+    @classmethod
+    def of(cls, error: RemoteError) -> Fault:
+        return cls(error.code, error.message, error.type, error.details, error.retryable, error.traceback)
+
 
 class Reply(msgspec.Struct):
     """A reply: `error` if it is not None, else `data`."""
@@ -93,6 +107,12 @@ class Reply(msgspec.Struct):
     uuid: str
     data: Any = None
     error: Fault | None = None
+    seq: int | None = None
+    """The number of the part, from 0, or the number of parts at the end; None if this is the only reply."""
+    more: bool = False
+    """Whether this is a part of a stream that goes on."""
+    control: str | None = None
+    """The topic for grants of more parts."""
 
 
 class _Result(msgspec.Struct):
@@ -100,9 +120,10 @@ class _Result(msgspec.Struct):
     data: Any
 
 
-class _Failure(msgspec.Struct):
+class _Failure(msgspec.Struct, omit_defaults=True):
     uuid: str
     error: Fault
+    seq: int | None = None
 
 
 _to_request: Callable[[Any], Request] = msgspec.json.Decoder(Request).decode
@@ -111,7 +132,7 @@ _to_members: Callable[[Any], dict[str, Any]] = msgspec.json.Decoder(dict[str, ms
 decode_data: Callable[[Any], Any] = msgspec.json.Decoder().decode
 
 
-def _json(envelope: object, data: object, what: str) -> bytes:
+def json_of(envelope: object, data: object, what: str) -> bytes:
     try:
         if data is msgspec.UNSET:  # msgspec would omit a member of the envelope with this value
             raise TypeError("UNSET is no value")
@@ -126,7 +147,24 @@ def _json(envelope: object, data: object, what: str) -> bytes:
 # Requests
 
 
-def encode_request(uuid: str, topic: str, data: Any, reply_to: str, *, now: float, timeout: float) -> bytes:
+def expiry(now: float, timeout: float) -> int:
+    """Return the `expires` of a request, in ms since 1970, from its time and its timeout in seconds."""
+    return int(now * 1000) + int(timeout * 1000)
+
+
+def encode_request(
+    uuid: str,
+    topic: str,
+    data: Any,
+    reply_to: str,
+    *,
+    now: float,
+    timeout: float,
+    source: str | None = None,
+    seq: int | None = None,
+    trace: Trace | None = None,
+    window: int | None = None,
+) -> bytes:
     """Return the AMQP message of a call of the service at `topic`.
 
     Args:
@@ -134,16 +172,32 @@ def encode_request(uuid: str, topic: str, data: Any, reply_to: str, *, now: floa
             becomes null.
         now: seconds since 1970.
         timeout: seconds that the caller waits. Then neither the broker nor a service begins to process the request.
+        source: the client id of the caller. If it is given, the request also has the time.
+        seq: the number of the item, if the request is one of many.
+        trace: the trace that the request continues.
+        window: the number of parts that the caller takes before it grants more, if it takes a stream.
 
     Raises:
         TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     milliseconds = int(timeout * 1000)
-    body = _json(Request(uuid, data, reply_to, int(now * 1000) + milliseconds), data, "data")
-    return text_message(body, topic, uuid, reply_to, None, min(max(milliseconds, 1), MAX_TTL))
+    request = Request(uuid, data, reply_to, expiry(now, timeout))
+    if window is not None:
+        request.window = window
+    if source is not None:
+        request.sent_at, request.source, request.seq = int(now * 1000), source, seq
+    if trace is not None:
+        request.traceparent, request.tracestate = trace
+    body = json_of(request, data, "data")
+    ttl = min(max(milliseconds, 1), MAX_TTL)
+    if trace is None:
+        return text_message(body, topic, uuid, reply_to, None, ttl)
+    return _traced_message(body, topic, uuid, reply_to, ttl, trace)
 
 
-def encode_notice(uuid: str, topic: str, data: Any, source: str, *, now: float, ttl: float | None) -> bytes:
+def encode_notice(
+    uuid: str, topic: str, data: Any, source: str, *, now: float, ttl: float | None, trace: Trace | None = None
+) -> bytes:
     """Return the AMQP message of a one-way message to the service at `topic`.
 
     Args:
@@ -151,14 +205,41 @@ def encode_notice(uuid: str, topic: str, data: Any, source: str, *, now: float, 
         source: the client id of the sender.
         now: seconds since 1970.
         ttl: seconds after which the message is discarded; None means never.
+        trace: the trace that the message continues.
 
     Raises:
         TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     milliseconds = None if ttl is None else min(max(int(ttl * 1000), 1), MAX_TTL)
     expires = None if milliseconds is None else int(now * 1000) + milliseconds
-    body = _json(Request(uuid, data, None, expires, None, source), data, "data")
-    return text_message(body, topic, uuid, None, None, -1 if milliseconds is None else milliseconds)
+    request = Request(uuid, data, None, expires, None, source)
+    if trace is not None:
+        request.traceparent, request.tracestate = trace
+    body = json_of(request, data, "data")
+    if trace is None:
+        return text_message(body, topic, uuid, None, None, -1 if milliseconds is None else milliseconds)
+    return _traced_message(body, topic, uuid, None, milliseconds, trace)
+
+
+def _traced_message(body: bytes, topic: str, uuid: str, reply_to: str | None, ttl: int | None, trace: Trace) -> bytes:
+    """Return the AMQP message of a request whose application properties have its trace. `ttl` is in ms."""
+    if trace.state is None and len(trace.parent) == TRACEPARENT:
+        message = text_message(body, topic, uuid, reply_to, None, -1 if ttl is None else ttl)
+        return with_trace(message, body, trace.parent)
+    properties = {"traceparent": trace.parent}
+    if trace.state is not None:
+        properties["tracestate"] = trace.state
+    return encode(
+        Message(
+            body=body.decode(),
+            to=topic,
+            message_id=uuid,
+            reply_to=reply_to,
+            content_type=CONTENT_TYPE,
+            ttl=ttl,
+            properties=properties,
+        )
+    )
 
 
 def encode_again(message: bytes, topic: str) -> bytes:
@@ -188,7 +269,7 @@ def encode_again(message: bytes, topic: str) -> bytes:
 
 def encode_data(data: object) -> msgspec.Raw:
     """Return the JSON of a result, for several calls of `encode_reply`. Raises TypeError as `encode_reply` does."""
-    return msgspec.Raw(_json(data, data, "result"))
+    return msgspec.Raw(json_of(data, data, "result"))
 
 
 def decode_request(message: bytes) -> Request:
@@ -266,11 +347,11 @@ def encode_reply(request: Request, data: object) -> bytes:
     """
     if type(request) is BareRequest:
         return _bare_reply(request, data)
-    return _text_reply(request, _json(_Result(request.uuid, data), data, "result"))
+    return _text_reply(request, json_of(_Result(request.uuid, data), data, "result"))
 
 
-def encode_fault(request: Request, fault: Fault) -> bytes:
-    """Return the AMQP message of an error as the reply to `request`.
+def encode_fault(request: Request, fault: Fault, seq: int | None = None) -> bytes:
+    """Return the AMQP message of an error as the reply to `request`. `seq`: after so many parts of a stream.
 
     For a bare request the body is the error. The application properties `error-code` and `error-message` tell it from a
     result. `error_code` and `error_message` repeat them for JMS, whose names have no hyphen.
@@ -284,7 +365,7 @@ def encode_fault(request: Request, fault: Fault) -> bytes:
             "error_code": fault.code, "error_message": fault.message,
         }  # fmt: skip
         return _bare_reply(request, fault, properties)
-    return _text_reply(request, _json(_Failure(request.uuid, fault), fault.details, "details of the error"))
+    return _text_reply(request, json_of(_Failure(request.uuid, fault, seq), fault.details, "details of the error"))
 
 
 def _text_reply(request: Request, body: bytes) -> bytes:
@@ -294,7 +375,7 @@ def _text_reply(request: Request, body: bytes) -> bytes:
 def _bare_reply(request: BareRequest, data: object, properties: dict[str, Any] | None = None) -> bytes:
     return encode(
         Message(
-            body=_json(data, data, "result").decode(),
+            body=json_of(data, data, "result").decode(),
             to=request.reply_to,
             correlation_id=request.correlation,
             content_type=BARE_CONTENT_TYPE,

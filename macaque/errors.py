@@ -7,9 +7,29 @@ that sentence as attributes, and survives pickling.
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import CancelledError
 from typing import Any, NoReturn
 
-__all__ = ["Abort", "ConnectionLost", "MacaqueError", "NoResponders", "RemoteError", "Timeout", "abort"]
+if sys.version_info >= (3, 11):
+    _TIMEOUTS: tuple[type[Exception], ...] = (TimeoutError,)
+else:  # these became the builtin TimeoutError in Python 3.11
+    import asyncio
+    import concurrent.futures
+
+    _TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)
+
+__all__ = [
+    "Abort",
+    "Cancelled",
+    "ConnectionLost",
+    "MacaqueError",
+    "NoResponders",
+    "RemoteError",
+    "StreamBroken",
+    "Timeout",
+    "abort",
+]
 
 
 class MacaqueError(Exception):
@@ -33,6 +53,7 @@ class RemoteError(MacaqueError):
         code: the code that the service gave to `abort`; 500 for an exception in the service, 504 if it exceeded its
             timeout, 400 if the data could not be decoded, "exit" if it called `exit()`, "undeliverable" if it failed
             every delivery attempt. From the broker: 403 not allowed, 413 too large, 503 queue full, 502 anything else.
+            From the caller's own end: "misfit" if the result does not fit the type that it wants.
         message: the error message of the service or the broker.
         type: the class of the exception in the service, or the AMQP condition that the broker gave; None from `abort`.
         details: the JSON value that the service added.
@@ -57,10 +78,12 @@ class RemoteError(MacaqueError):
         self.details = details
         self.retryable = retryable
         self.traceback = traceback
+        if traceback is not None:  # Python 3.11 and later print it below the error
+            self.__notes__ = [f"In the service:\n{traceback}"]
 
     @classmethod
     def refused(cls, condition: str, description: str) -> RemoteError:
-        """Return the error for a request that the broker did not accept, by the AMQP condition that it gave."""
+        """Return the error for a request that the broker did not accept, by its AMQP `condition` and `description`."""
         code, retryable = _REFUSALS.get(condition, (502, False))
         return cls(code, f"The broker did not accept the request: {description}", condition, None, retryable)
 
@@ -82,12 +105,14 @@ class NoResponders(MacaqueError):
     """
 
     def __init__(self, topic: str) -> None:
-        super().__init__(f"Nobody listens on the topic {topic!r}: start its service, or check the spelling.")
+        super().__init__(f"No service listens on the topic {topic!r}: start it, or check the spelling.")
         self.topic = topic
 
 
-class Timeout(MacaqueError, TimeoutError):
+class Timeout(MacaqueError, *_TIMEOUTS):  # type: ignore[misc]  # the bases are known when the program runs
     """No reply came by the deadline of the call. The service may have done its work.
+
+    It is a `TimeoutError`, and on Python 3.10 also the `TimeoutError` of `asyncio` and of `concurrent.futures`.
 
     Attributes:
         topic: the topic that was called.
@@ -98,6 +123,34 @@ class Timeout(MacaqueError, TimeoutError):
         super().__init__(message)
         self.topic = topic
         self.timeout = timeout
+
+
+class Cancelled(MacaqueError, CancelledError):
+    """The call was cancelled, by `cancel()` or because the task that awaited it was cancelled.
+
+    It is a `concurrent.futures.CancelledError`. The cancelled task itself gets its `asyncio.CancelledError`.
+
+    Attributes:
+        topic: the topic that was called.
+    """
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"The call of {topic!r} was cancelled.")
+        self.topic = topic
+
+
+class StreamBroken(MacaqueError):
+    """Parts of a stream are missing: its worker or connection was lost. The parts before were given out.
+
+    Attributes:
+        topic: the topic of the service.
+        received: the number of parts that came.
+    """
+
+    def __init__(self, message: str, *, topic: str | None = None, received: int = 0) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.received = received
 
 
 class ConnectionLost(MacaqueError, ConnectionError):

@@ -35,7 +35,7 @@ def new_id() -> str:
 
 def words(error: Exception) -> str:
     """Return the broker's words in an error, without the prefix that this package adds to a refused login."""
-    return str(error).removeprefix("the server does not let this client in: ")
+    return str(error).removeprefix("the server refused this client: ")
 
 
 class Exchange:

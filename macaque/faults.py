@@ -14,10 +14,14 @@ import traceback
 from macaque.envelope import Fault
 from macaque.errors import Abort
 
-__all__ = ["EXIT", "OVERRUN", "fault_of", "wanted_exit"]
+__all__ = ["CANCELLED", "EXIT", "INTERRUPTED", "OVERRUN", "fault_of", "wanted_exit"]
 
 EXIT = "exit"
 """The error code if the function of a service asked for the end of its process."""
+CANCELLED = "cancelled"
+"""The error code if the function of a service was stopped, because its caller waits no more."""
+INTERRUPTED = "interrupted"
+"""The error code of a stream whose worker is gone."""
 OVERRUN = 504
 """The error code if the function of a service did not return within its timeout."""
 
@@ -29,7 +33,7 @@ def fault_of(error: BaseException, debug: bool = False) -> Fault:
             return Fault(error.code, _text(error.message), None, error.details, error.retryable)
         kind = type(error).__name__
         if wanted_exit(error) is not None:
-            return Fault(EXIT, f"the service asked for the end of its process: {kind}({_text(error)})", kind)
+            return Fault(EXIT, f"the service ended its process: {kind}({_text(error)})", kind)
         return Fault(500, _text(error), kind, None, False, _trace(error) if debug else None)
     except BaseException:
         return Fault(500, "the service failed with an error that cannot be described", "BaseException")
@@ -49,7 +53,7 @@ def _text(value: object) -> str:
     try:
         return str(value).encode(errors="backslashreplace").decode()
     except BaseException:
-        return "(its text cannot be had)"
+        return "(its text cannot be read)"
 
 
 def _trace(error: BaseException) -> str | None:

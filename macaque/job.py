@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
+from macaque.context import Home
 from macaque.envelope import Request
+from macaque.traces import Trace
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.delivery import Delivery
 
@@ -19,6 +22,8 @@ class Job:
     Attributes with the same value in nearly every job are class attributes, so that they cost no time for each message.
     """
 
+    home: Home
+    """The service that works on the request."""
     request: Request
     reply: bytes
     """The last reply that was sent, an AMQP message."""
@@ -30,11 +35,21 @@ class Job:
     """The time until which the caller waits; None if the caller did not set it."""
     key: Hashable | None = None
     """The key of this request while repeated requests wait for its result; otherwise None."""
+    outgoing: Trace | None = None
+    """The trace for the calls that the function makes, once one was made."""
+    span: Any = None
+    """The span of OpenTelemetry; None without one."""
     began = 0.0
     running = False
     """Whether the function has begun and has not returned."""
     counted = False
     """Whether the job counts among the functions that take a place after their time is over."""
+    cancel: Callable[[], object] | None = None
+    """Stops the function. None for a plain function, which cannot be stopped."""
+    unwanted = False
+    """Whether the function was stopped, so that there is no reply."""
+    sent: int | None = None
+    """The number of parts that were sent, if the reply is a stream."""
     refusals = 0
     """The number of times that the broker did not take the reply."""
     refused_at = 0.0
@@ -46,6 +61,11 @@ class Job:
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
+
+    @property
+    def message(self) -> bytes:
+        """The AMQP message of the request."""
+        return self.delivery.message
 
     @property
     def source(self) -> str | None:

@@ -15,8 +15,11 @@ from collections.abc import Callable
 from macaque.deadlines import Deadlines
 from macaque.job import Job
 from macaque.transport import Transport
+from mqlight.log import Log
 
 __all__ = ["Overruns"]
+
+log = Log("macaque.worker", BaseException)
 
 
 class Overruns:
@@ -64,6 +67,16 @@ class Overruns:
         if job.counted:
             self._transport.add_credit(job.delivery.subscription, -1)
         return taken
+
+    def warn(self, job: Job, topic: str, taken: int, credit: int) -> None:
+        """Log a function whose time is over, with the number of places taken and that of all places."""
+        log.warning(
+            "%s runs for longer than its timeout of %g s on the request %s from %s. %s. Until the function returns "
+            "it takes one of the places (%d of %d are taken)",
+            topic, self._seconds, job.request.uuid, job.source,
+            "The caller gets an error" if job.request.reply_to else "The attempt counts as failed",
+            taken, credit,
+        )  # fmt: skip
 
     def returned(self, job: Job) -> None:
         """Free the place of a function that has returned after its time was over."""

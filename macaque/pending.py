@@ -95,6 +95,12 @@ class Pending(Generic[C]):
                     del self._buckets[tick]
             return call
 
+    def take(self, call: C) -> bool:
+        """Take this call out. Return False if it is not here; another call with its uuid stays."""
+        if self._calls.get(call.uuid) is not call:
+            return False
+        return self.pop(call.uuid) is not None
+
     def expire(self, now: float) -> list[C]:
         """Take out the calls whose deadline has passed, the earliest first, to the precision of a bucket."""
         with self._lock:

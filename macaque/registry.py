@@ -5,19 +5,20 @@ Pure: this code records and checks services, and runs nothing.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from macaque.arguments import LONGEST, checked_number, checked_seconds
 from macaque.dead_letter import dead_topic
+from macaque.hooks import Hooks
+from macaque.kinds import Kind, kind_of
+from macaque.typed import Codec
 from mqlight.amqp.topics import TopicError, validate_pattern, validate_topic
-from mqlight.functions import unrun
 
 __all__ = ["MAX_CREDIT", "Registry", "Service"]
 
-Function = Callable[[Any], Any]
+Function = Callable[..., Any]
 
 SHARE_TTL = 24 * 3600
 """Seconds that the requests to a shared service are kept while none of its members is connected."""
@@ -35,7 +36,8 @@ class Service:
 
     topic: str
     share_id: str | None
-    credit: int
+    credit: int | None
+    """The number of requests that run at a time; None: the setting of the server."""
     function: Function
     max_deliveries: int = MAX_DELIVERIES
     """Delivery attempts for a request. Then it becomes a dead letter."""
@@ -44,7 +46,21 @@ class Service:
     idempotent_for: float | None = None
     """Seconds that results are remembered for repeated calls."""
     timeout: float | None = None
-    """Seconds in which the function must return."""
+    """Seconds in which the function must return; None: the setting of the server."""
+    codec: Codec = field(kw_only=True, compare=False, repr=False)
+    """The types of the function."""
+    hooks: tuple[Hooks, ...] = field(default=(), kw_only=True, compare=False, repr=False)
+    """The hooks around the function: those of the server, of its blueprint, of a blueprint in that, ..."""
+
+    def settled(self, credit: int, timeout: float | None) -> Service:
+        """Return the service with these values for those that it does not tell."""
+        own = replace(self, credit=credit) if self.credit is None else self
+        return replace(own, timeout=timeout) if own.timeout is None and timeout is not None else own
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the function."""
+        return kind_of(self.function)
 
     @property
     def name(self) -> str:
@@ -67,23 +83,31 @@ class Registry:
         self,
         topic: str,
         share_id: str | None,
-        credit: int,
+        credit: int | None,
         function: Function,
         *,
         max_deliveries: int = MAX_DELIVERIES,
         ttl: int | None = None,
         idempotent_for: float | None = None,
         timeout: float | None = None,
+        scope: Mapping[str, Any] | None = None,
+        hooks: tuple[Hooks, ...] = (),
     ) -> Service:
         """Record a service and return it. `ttl` None means SHARE_TTL for a shared service, otherwise 0.
 
+        Args:
+            hooks: the hooks around the function, the outermost first.
+            scope: names that the annotations of `function` may use, beside its globals.
+
         Raises:
-            TypeError: an argument has a wrong type, or `function` does not take one argument.
+            TypeError: an argument has a wrong type, `function` does not take one argument, or its annotations cannot be
+                used. A name in them may still be undefined: then `service.codec.resolve` raises.
             ValueError: an argument has an invalid value, or the topic and share are taken.
         """
         _check_topic(topic)
         _check_share_id(share_id)
-        checked_number(credit, "credit", 1, MAX_CREDIT, "how many requests may be in work at a time")
+        if credit is not None:
+            checked_number(credit, "credit", 1, MAX_CREDIT, "how many requests may be in work at a time")
         _check_function(function, topic)
         checked_number(max_deliveries, "max_deliveries", 1, MAX_ATTEMPTS, "how often a request is tried")
         if ttl is None:
@@ -91,9 +115,15 @@ class Registry:
         checked_number(ttl, "ttl", 0, LONGEST, "how many seconds requests are kept")
         if idempotent_for is not None:
             checked_seconds(idempotent_for, "idempotent_for", LONGEST_WINDOW)
+            if kind_of(function).streams:
+                raise ValueError(f"{_name(function)} streams its replies, which idempotent_for does not remember.")
         if timeout is not None:
             checked_seconds(timeout)
-        service = Service(topic, share_id, credit, function, max_deliveries, ttl, idempotent_for, timeout)
+        codec = Codec(topic, function, scope)
+        service = Service(
+            topic, share_id, credit, function, max_deliveries, ttl, idempotent_for, timeout,
+            codec=codec, hooks=hooks,
+        )  # fmt: skip
         taken = self._services.setdefault((topic, share_id), service)
         if taken is not service:
             raise ValueError(
@@ -127,24 +157,6 @@ def _check_share_id(share_id: object) -> None:
 def _check_function(function: object, topic: str) -> None:
     if not callable(function):
         raise TypeError(f"The service {topic!r} is {function!r}, which is not a function.")
-    kind = unrun(function)
-    if kind == "async":
-        raise TypeError(f"{_name(function)} is async, and this server runs plain functions: write def, not async def.")
-    if kind is not None:
-        raise TypeError(
-            f"{_name(function)} is a generator, and a service has one reply: return a list instead of using yield."
-        )
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return  # some functions written in C do not tell their parameters
-    try:
-        signature.bind(None)
-    except TypeError:
-        name = _name(function)
-        raise TypeError(
-            f"{name}{signature} does not take one argument, the data of the request: write def {name}(data)."
-        ) from None
 
 
 def _name(function: object) -> str:

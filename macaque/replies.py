@@ -5,17 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from macaque.envelope import Fault, encode_fault
+import msgspec
+
+from macaque.envelope import Fault, Request, encode_data, encode_fault
 from macaque.job import Job
+from macaque.kinds import Kind, kind_of_result
 from macaque.policy import AfterReply, ReplyAttempt, after_reply
 from macaque.retry_queue import RetryQueue
+from macaque.room import in_event_loop
 from macaque.transport import Lane, Transport
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.errors import StoppedError
 from mqlight.log import Log
 
-__all__ = ["Replies", "Step"]
+__all__ = ["Replies", "Step", "encode_nothing", "encode_result"]
+
+NOTHING = encode_data(None)
 
 log = Log(__name__, BaseException)
 
@@ -43,8 +50,15 @@ class Replies:
         assert reply_to is not None
         job.reply = reply
         job.on_refused = self._refused
+        publish = self._transport.publish
         try:
-            self._transport.publish(reply_to, reply, mandatory=True, on_outcome=job.on_outcome)
+            try:
+                publish(reply_to, reply, mandatory=True, on_outcome=job.on_outcome, timeout=0.0)
+            except TimeoutError:
+                if in_event_loop():
+                    self._desk.submit(self._step, job, self.send, reply)
+                else:
+                    publish(reply_to, reply, mandatory=True, on_outcome=job.on_outcome)
         except StoppedError:
             log.debug("stopped before the reply to %s was sent; another server gets the request", job.request.uuid)
 
@@ -55,7 +69,8 @@ class Replies:
     def encode_fault(self, job: Job, fault: Fault) -> tuple[Fault, bytes]:
         """Return an error and its encoded reply; another error if the details of this one cannot be sent."""
         try:
-            return fault, encode_fault(job.request, fault)
+            # A stream that is stopped may be about to send a part, so the number of parts before the error is unknown.
+            return fault, encode_fault(job.request, fault, None if job.unwanted else job.sent)
         except Exception as error:
             log.error("the error of the request %s cannot be sent: %s", job.request.uuid, error)
             fault = Fault(500, "the error of the service cannot be sent", type(error).__name__)
@@ -73,21 +88,23 @@ class Replies:
         tried = ReplyAttempt(job.refusals, job.refused_at, job.deadline, job.explained, self._retries.full)
         decision, pause = after_reply(outcome, condition, tried, now, random.random())
         if decision is AfterReply.LEAVE:
-            log.debug("stopped before the reply to %s was taken", request.uuid)
+            log.debug("stopped before the broker accepted the reply to %s", request.uuid)
         elif decision is AfterReply.AGAIN:
             log.info("the reply to %s for %s is sent again in %.1f s", request.uuid, request.reply_to, pause)
             gone = outcome is Outcome.RELEASED
             self._desk.submit(self._step, job, self._hold, pause, job.settle if gone else job.delivery.release)
         elif decision is AfterReply.EXPLAIN:
-            log.warning("the broker did not take the reply to %s for %s: %s", request.uuid, request.reply_to, condition)
+            log.warning(
+                "the broker did not accept the reply to %s for %s: %s", request.uuid, request.reply_to, condition
+            )
             job.explained, job.refusals = True, 0
             self._desk.submit(self._step, job, self._explain, condition)
         else:
             if outcome is Outcome.RELEASED:
-                log.warning("nobody was there to take the reply to %s at %s", request.uuid, request.reply_to)
+                log.warning("no client was subscribed to the reply to %s at %s", request.uuid, request.reply_to)
             else:
-                why = condition or "it gave the reply back"
-                log.warning("the broker took no reply to %s for %s in time: %s", request.uuid, request.reply_to, why)
+                why = condition or "the broker released it"
+                log.warning("the reply to %s for %s was not accepted in time: %s", request.uuid, request.reply_to, why)
             job.settle()
 
     def _hold(self, job: Job, pause: float, leaving: Callable[[], object]) -> None:
@@ -96,4 +113,16 @@ class Replies:
 
     def _explain(self, job: Job, condition: Condition) -> None:
         """Send the caller the reason instead of the reply. Runs at the desk."""
-        self.send_fault(job, Fault(500, f"the broker did not take the reply: {condition.description}", condition.name))
+        self.send_fault(job, Fault(500, f"the broker refused the reply: {condition.description}", condition.name))
+
+
+def encode_result(request: Request, data: Any) -> msgspec.Raw:
+    """Encode a result for several callers."""
+    return encode_data(data)
+
+
+def encode_nothing(request: Request, data: Any) -> msgspec.Raw:
+    """Return the empty result of a one-way message. Raises TypeError if the function's work would never be run."""
+    if data is not None and kind_of_result(data) is not Kind.PLAIN:
+        raise TypeError(f"the function returned a {type(data).__name__}, which was not run")
+    return NOTHING

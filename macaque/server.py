@@ -16,27 +16,35 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
+from macaque.blueprint import Registrar
+from macaque.broker import resolve
 from macaque.clocks import Clocks
+from macaque.config import Config, broker_of, credit_of, timeout_of
 from macaque.cycles import Cycles
 from macaque.dead_lettering import keep_dead_letters
+from macaque.ends import Ends
 from macaque.errors import ConnectionLost
+from macaque.hooks import Hooks
 from macaque.ids import id_of_child, made_up_id
 from macaque.logs import log_to_stderr
+from macaque.loop import Loop
+from macaque.observe.discovery import announcement, on_announced
 from macaque.observe.observer import MakeObserver, Observer
-from macaque.registry import MAX_DELIVERIES, Registry, Service
+from macaque.observe.tracing import Tracing, tracing
+from macaque.parts import Inbox
+from macaque.registry import Registry, Service
 from macaque.signals import asked_to_leave
 from macaque.startup import Startup
-from macaque.transport import MakeTransport, Transport
+from macaque.transport import Transport
 from macaque.worker import Worker
-from mqlight.addresses import ServiceLike, resolve
+from mqlight.addresses import Addresses, ServiceLike
 from mqlight.arguments import client_id
 from mqlight.connection import Connection, State
 from mqlight.errors import MQLightError
 from mqlight.log import Log, attempt
 from mqlight.net import forks
-from mqlight.net.process import end_process
 
 __all__ = ["Server"]
 
@@ -44,18 +52,23 @@ log = Log(__name__)
 
 CLOSE_TIMEOUT = 10.0
 """Seconds to finish the requests that the server holds."""
+LOOP_TIMEOUT = 2.0
+"""Seconds after that for the coroutines that are cancelled then."""
 
-F = TypeVar("F", bound=Callable[[Any], Any])
+
+def _connection(find: Callable[[], Addresses], client_id: str, /, **told: Any) -> Transport:
+    return Connection(find(), client_id, **told)
 
 
-class Server:
+class Server(Registrar):
     """Serves functions as services, over one connection.
 
     Args:
-        broker: URL, list of URLs, or function that finds them. None means `MACAQUE_BROKER`, else the bound Cloud
-            Foundry service, else `amqp://127.0.0.1:5672`.
+        broker: URL, list of URLs, or function that finds them. None means the setting BROKER (`MACAQUE_BROKER`) at the
+            start, else the bound Cloud Foundry service, else `amqp://127.0.0.1:5672`.
         cid: the client id, unique among all connected clients. None makes a random one.
         security_options: user and TLS, with the names of the MQ Light API.
+        discovery: whether the server answers `macaque services` and `macaque ping`.
 
     Raises:
         TypeError, ValueError: an argument, or a setting of the environment, is invalid.
@@ -66,30 +79,44 @@ class Server:
         broker: ServiceLike | None = None,
         cid: str | None = None,
         security_options: dict[str, Any] | None = None,
+        *,
+        discovery: bool = True,
     ) -> None:
+        super().__init__()
         self._cid = None if cid is None else client_id(cid)
-        self._addresses, _ = resolve(broker, security_options, os.environ)
+        self._broker, self._security_options = broker, security_options
+        if broker is not None:
+            self._find()  # raises here, and not at the start
+        self.config = Config(os.environ)
+        """The settings, which are read when the server starts."""
         self._registry = Registry()
         self._debug = False
+        self._discovery = discovery
         self._observer: Observer | None = None
         self._begin(self._cid or made_up_id())
         forks.register(self)
 
-    _connect: MakeTransport = staticmethod(Connection)
+    def _find(self) -> Addresses:
+        """Return the addresses of the broker."""
+        broker = broker_of(self.config) if self._broker is None else self._broker
+        return resolve(broker, self._security_options, os.environ)[0]
+
+    _connect = staticmethod(_connection)
     """Makes the connection. Tests replace it."""
 
     def _begin(self, name: str) -> None:
         """Make this a server with the id ``name`` that does not serve."""
         self.client_id = name
         self._connection: Transport | None = None
+        self._tracing: Tracing | None = None
         self._workers: dict[Service, Worker] = {}
+        self._announcement: Worker | None = None
         self._clocks = Clocks()
-        self._cycles = Cycles(lambda: self._registry)
-        self._changing = threading.Lock()
-        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        """The end of `run`: an error, an `exit()` in a service, or None for a signal or `close`."""
-        self._runs = False
-        """Whether `run` waits for an end."""
+        self._cycles = Cycles(lambda: list(self._workers))
+        self._loop = Loop(f"{name}-loop")
+        self._inbox: Inbox
+        self._changing = threading.RLock()
+        self._ends = Ends(self.close)
         self._startup = Startup()
 
     def after_fork(self) -> None:
@@ -107,66 +134,48 @@ class Server:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def service(
-        self,
-        endpoint: str,
-        share_id: str | None = None,
-        credit: int = 5,
-        *,
-        max_deliveries: int = MAX_DELIVERIES,
-        ttl: int | None = None,
-        idempotent_for: float | None = None,
-        timeout: float | None = None,
-    ) -> Callable[[F], F]:
-        """Make a function the service for a topic. It takes the data of a request and returns the data of the reply.
+    def _register(self, *arguments: Any, hooks: tuple[Hooks, ...] = (), **options: Any) -> None:
+        with self._changing:
+            service = self._registry.add(*arguments, hooks=(self._hooks, *hooks), **options)
+            if self._connection is not None:
+                self._subscribe(self._connection, self._settled(service))
 
-        The function itself does not change. It may run several times at once, in threads.
+    def _check_open(self, what: str) -> None:
+        if self._connection is not None:
+            raise RuntimeError(f"The server {self.client_id} has started, so {what} comes too late.")
 
-        Args:
-            endpoint: a topic, or a pattern of topics.
-            share_id: servers with one share_id share the requests, which wait while none of them is connected. Without
-                it each connected server gets every request.
-            credit: the number of requests that run at a time.
-            max_deliveries: delivery attempts for a request whose worker dies, or for a one-way message whose function
-                raises. Then it is a dead letter, and the caller gets RemoteError with code "undeliverable".
-            ttl: seconds that requests are kept while no member of the share is connected. None means a day with a
-                share, and 0 without one.
-            idempotent_for: seconds that this server remembers its results: a repeated call with the same uuid gets the
-                first result. None: the function runs again.
-            timeout: seconds that the function has for a request. Then the caller gets RemoteError with code 504. The
-                function goes on, and keeps its place in the credit until it returns. None: there is no limit.
-
-        Raises:
-            TypeError, ValueError: an argument is invalid, or the function does not take one argument.
-        """
-
-        def register(function: F) -> F:
-            with self._changing:
-                service = self._registry.add(
-                    endpoint, share_id, credit, function,
-                    max_deliveries=max_deliveries, ttl=ttl, idempotent_for=idempotent_for, timeout=timeout,
-                )  # fmt: skip
-                if self._connection is not None:
-                    self._subscribe(self._connection, service)
-            return function
-
-        if callable(endpoint):
-            register(endpoint)  # raises, because the decorator was used without its parentheses
-        return register
+    def _settled(self, service: Service) -> Service:
+        """Return a service with the settings for the values that it does not tell."""
+        service.codec.resolve()
+        return service.settled(credit_of(self.config), timeout_of(self.config))
 
     def _subscribe(self, connection: Transport, service: Service) -> None:
         self._startup.expect(service)
-        self._workers[service] = Worker(
-            connection,
-            service,
-            client_id=self.client_id,
-            debug=self._debug,
-            observer=self._observer,
-            clocks=self._clocks,
-            cycles=self._cycles,
-            on_subscribed=partial(self._on_subscribed, service),
-            on_exit=self._exit,
-        )
+        on_subscribed = partial(self._on_subscribed, connection, service)
+        self._workers[service] = self._worker(
+            connection, service, observer=self._observer, tracing=self._tracing, on_subscribed=on_subscribed
+        )  # fmt: skip
+
+    def _worker(self, connection: Transport, service: Service, **options: Any) -> Worker:
+        return Worker(
+            connection, service, client_id=self.client_id, debug=self._debug, clocks=self._clocks, cycles=self._cycles,
+            loop=self._loop, inbox=self._inbox, on_exit=self._exit, **options,
+        )  # fmt: skip
+
+    def _announce(self, connection: Transport) -> None:
+        """Hear of cancelled requests and answer on `macaque/services`, because the broker has confirmed every service.
+
+        These are the last subscriptions, because a broker may end the session of a client without permission for them.
+        """
+        with self._changing:
+            if self._connection is not connection:
+                return
+            for worker in self._workers.values():
+                worker.listen()
+            if self._discovery and self._announcement is None:
+                service = announcement(self.client_id, connection.wall() * 1000, lambda: list(self._workers.values()))
+                told = partial(on_announced, self.client_id)
+                self._announcement = self._worker(connection, service, observer=None, on_subscribed=told)
 
     @property
     def _in_flight(self) -> int:
@@ -207,14 +216,14 @@ class Server:
             log.warning("%s has no services: write @app.service('my/topic') above a function", self.client_id)
         with nullcontext() if health_port is None else _health(self, health_host, health_port):
             if self._connection is None:
-                self._forget_ends()
-            with asked_to_leave(lambda: self._ended.put(None)):  # first, because a signal may arrive during the start
-                self._runs = True
+                self._ends.forget()
+            with asked_to_leave(self._ends.put):  # first, because a signal may arrive during the start
+                self._ends.awaited = True
                 try:
                     self.start()
-                    error = self._ended.get()
+                    error = self._ends.wait()
                 finally:
-                    self._runs = False
+                    self._ends.awaited = False
                 self.close(drain_timeout)
         if error is not None:
             raise error
@@ -226,23 +235,25 @@ class Server:
         return connection is not None and connection.state is State.STARTED
 
     def start(self) -> None:
-        """Begin to serve, in threads that do not keep the process alive, and return at once."""
+        """Begin to serve, in threads that do not keep the process alive, and return at once.
+
+        Raises:
+            TypeError, ValueError: a setting is invalid, or an annotation of a service cannot be used.
+        """
         with self._changing:
             if self._connection is not None:
                 return
-            if not self._runs:
-                self._forget_ends()
+            if not self._ends.awaited:
+                self._ends.forget()
+            services = [self._settled(service) for service in self._registry]
+            connection = self._connect(self._find, self.client_id, on_state=self._on_state)
+            self._inbox = Inbox(connection, self.client_id)
             self._startup.begin()
-            connection = self._connection = self._connect(self._addresses, self.client_id, on_state=self._on_state)
+            self._connection, self._tracing = connection, tracing(self.client_id)
             keep_dead_letters(connection, self.client_id)  # first: the broker must have it before it sends a request
-            for service in self._registry:
+            for service in services:
                 self._subscribe(connection, service)
             connection.start()
-
-    def _forget_ends(self) -> None:
-        """Forget earlier ends of the server."""
-        while not self._ended.empty():
-            self._ended.get()
 
     def connect(self, timeout: float = 10.0) -> None:
         """Begin to serve, and wait until the broker has confirmed every service. `with app:` does it.
@@ -274,12 +285,15 @@ class Server:
             connection, self._connection = self._connection, None
             workers = list(self._workers.values())
             self._workers.clear()
+            self._announcement = None
         if connection is not None:
             connection.pause()
+            self._inbox.leave()
             for worker in workers:
                 worker.leave()
             connection.stop(timeout)
-        self._ended.put(None)
+            self._loop.stop(LOOP_TIMEOUT)
+        self._ends.put()
 
     def _forget(self, timeout: float) -> None:
         """Delete the destinations of the services, with the requests there. Call `close` next."""
@@ -317,33 +331,22 @@ class Server:
         if state is State.STOPPED and error is not None:
             self._end(_lost(error))
 
-    def _on_subscribed(self, service: Service, error: Exception | None) -> None:
+    def _on_subscribed(self, connection: Transport, service: Service, error: Exception | None) -> None:
         if error is None:
-            connection = self._connection
-            at = "" if connection is None or connection.url is None else f" at {connection.url}"
+            at = "" if connection.url is None else f" at {connection.url}"
             log.info("%s serves %s%s", self.client_id, service.name, at)
-            self._startup.confirm(service)
+            if self._startup.confirm(service):
+                connection.lane(1).submit(self._announce, connection)
         else:
             reason = f"The broker does not let {self.client_id} serve {service.name}: {error}"
             log.error("%s", reason)
             self._end(ConnectionLost(reason, reason=str(error)))
 
     def _exit(self, wanted: SystemExit) -> None:
-        """Stop, then end the process with the status of an `exit()` in a service, whose caller is being answered."""
-        if self._runs:
-            self._ended.put(wanted)
-            return
-        try:
-            threading.Thread(target=self._leave, args=(wanted,), name="macaque-exit", daemon=False).start()
-        except RuntimeError:  # no thread can be started, so an orderly stop is impossible
-            end_process(wanted)
-
-    def _leave(self, wanted: SystemExit) -> None:
-        self.close()
-        end_process(wanted)
+        self._ends.exit(wanted)
 
     def _end(self, error: Exception) -> None:
-        self._ended.put(error)
+        self._ends.put(error)
         self._startup.fail(error)
 
 

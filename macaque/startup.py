@@ -29,11 +29,12 @@ class Startup:
         with self._changed:
             self._awaited.add(service)
 
-    def confirm(self, service: Service) -> None:
-        """Stop waiting for a service, because the broker has confirmed it."""
+    def confirm(self, service: Service) -> bool:
+        """Stop waiting for a service, because the broker has confirmed it. Return whether it was the last one."""
         with self._changed:
             self._awaited.discard(service)
             self._changed.notify_all()
+            return not self._awaited
 
     def fail(self, error: Exception) -> None:
         """End the start with an error."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from mqlight.amqp.capabilities import Marks
+from mqlight.amqp.message import topic_of
+from mqlight.amqp.types import Peer
 from mqlight.connection import State
 from mqlight.delivery import Delivery
 from mqlight.dialects.base import Dialect
-from mqlight.sender import OnOutcome
+from mqlight.outgoing import OnOutcome
 from mqlight.subscription import Subscription
 
-__all__ = ["Lane", "MakeTransport", "Transport"]
+__all__ = ["Lane", "MakeTransport", "Transport", "topic_in"]
 
 
 class Lane(Protocol):
@@ -38,6 +41,8 @@ class Transport(Protocol):
     def url(self) -> str | None: ...
     @property
     def dialect(self) -> Dialect | None: ...
+    @property
+    def peer(self) -> Peer | None: ...
 
     def start(self) -> None: ...
     def wait_started(self, timeout: float) -> None: ...
@@ -48,10 +53,17 @@ class Transport(Protocol):
     def now(self) -> float:
         """Return the time in seconds, by the clock that `every`, `wake` and `Delivery.arrived` use."""
 
+    def wall(self) -> float:
+        """Return the time in seconds since 1970."""
+
     def every(self, call: Callable[[float], float | None]) -> None: ...
     def wake(self, at: float) -> None: ...
     def lane(self, width: int) -> Lane: ...
     def before_blocking(self) -> None: ...
+
+    def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        """Acquire a lock that an event of the transport releases. Return False after `seconds`."""
+
     def batch(self) -> AbstractContextManager[None]: ...
 
     def publish(
@@ -91,3 +103,9 @@ class Transport(Protocol):
 
 MakeTransport = Callable[..., Transport]
 """`make(addresses, client_id, on_state=...)` returns a transport that is not started."""
+
+
+def topic_in(transport: Transport, to: str) -> str:
+    """Return the topic in the `to` of a message that came over a transport."""
+    dialect = transport.dialect
+    return topic_of(to if dialect is None else dialect.topic(to))

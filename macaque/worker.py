@@ -19,33 +19,35 @@ The rules of this file:
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable
 from functools import partial
 from logging import DEBUG
-from time import time
 from typing import Any
 
-import msgspec
-
+from macaque.cancels import Cancels
 from macaque.clocks import DIFFERENCE, Clocks
 from macaque.cycles import Cycles
 from macaque.dead_letter import counted
 from macaque.dead_lettering import DeadLettering
 from macaque.duplicates import Duplicates
-from macaque.envelope import BadRequest, Fault, Request, decode_request, encode_data, encode_reply
+from macaque.envelope import BadRequest, Fault, decode_request, encode_reply
 from macaque.faults import OVERRUN
-from macaque.invocation import Failure, Invoker
+from macaque.invocation import Encode, Failure, Invoker, Later
 from macaque.job import Job
+from macaque.loop import Loop
+from macaque.observe.figures import Figures
 from macaque.observe.observer import Observer
+from macaque.observe.tracing import Tracing
 from macaque.overruns import Overruns
+from macaque.parts import Inbox
 from macaque.policy import Admission, admit, after_failure
 from macaque.registry import MAX_ATTEMPTS, Service
-from macaque.replies import Replies
+from macaque.replies import Replies, encode_nothing, encode_result
 from macaque.retries import delay
 from macaque.retry_queue import RetryQueue
-from macaque.transport import Transport
+from macaque.transport import Transport, topic_in
+from macaque.unfinished import Unfinished
 from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.message import delivery_count, first_time_to_live, time_to_live
 from mqlight.delivery import Delivery
@@ -60,12 +62,11 @@ BROKER_DELIVERIES = MAX_ATTEMPTS + 10
 its reason. It is the same for all services, because RabbitMQ does not change the limit of an existing queue.
 """
 
-NOTHING = encode_data(None)
 _RUN = Admission.RUN  # looked up once, because looking up a member of an enum is slow
 
 
 class Worker:
-    """Serves a service. The constructor begins. `client_id`, `debug`, `clocks` and `cycles` are its server's.
+    """Serves a service. The constructor begins. The arguments from `client_id` to `inbox` are its server's.
 
     Args:
         on_subscribed: called with None or the error when the broker has answered.
@@ -82,17 +83,24 @@ class Worker:
         observer: Observer | None,
         clocks: Clocks,
         cycles: Cycles,
+        loop: Loop,
+        inbox: Inbox,
         on_subscribed: Callable[[Exception | None], None],
         on_exit: Callable[[SystemExit], None],
+        tracing: Tracing | None = None,
     ) -> None:
-        self.service = service
-        self.observer = observer
+        self.service, self.observer = service, observer
+        self.figures = Figures()
         self._transport = transport
-        self._now = transport.now
+        self._now, self._wall = transport.now, transport.wall
         self._clocks = clocks
         self._on_exit = on_exit
-        self._invoker = Invoker(service.topic, service.function, debug, partial(cycles.wait, service))
-        self._encode: Callable[[Request, Any], Any] = encode_reply if service.idempotent_for is None else _result
+        about_to_wait = partial(cycles.wait, service)
+        topic = partial(topic_in, transport)
+        self._invoker = Invoker(
+            service, debug=debug, clock=transport.now, about_to_wait=about_to_wait, topic_of=topic, tracing=tracing
+        )
+        self._encode: Encode = encode_reply if service.idempotent_for is None else encode_result
         self._desk = transport.lane(1)
         self._retries = RetryQueue(transport)
         self._replies = Replies(transport, self._retries, self._desk, self._step)
@@ -102,16 +110,21 @@ class Worker:
         self._duplicates: Duplicates | None = None
         if service.idempotent_for is not None:
             self._duplicates = Duplicates(service.idempotent_for, transport.now, self._replies, self._step, self._claim)
-        self._overruns: Overruns | None = None
+        self.overruns: Overruns | None = None
         if service.timeout is not None:
-            self._overruns = Overruns(transport, service.timeout, self._tell_of_overrun)
+            submit = partial(self._desk.submit, self._step)
+            self.overruns = Overruns(transport, service.timeout, lambda job: submit(job, self._overran))
+        self._cancels = Cancels(transport, service.topic)
+        self._unfinished = Unfinished(self._invoker, loop, self._cancels, inbox, self._desk, self._step, self._ran)
+        self.listen = partial(self._unfinished.listen, service.kind.streams)
+        credit = self._credit = service.credit or 1
         self._marks_all = service.max_deliveries == 1
-        self._subscription = transport.subscribe(
+        self.subscription = transport.subscribe(
             service.topic,
             service.share_id,
             ttl=service.ttl,
-            credit=service.credit,
-            lane=transport.lane(service.credit),
+            credit=credit,
+            lane=transport.lane(credit),
             max_deliveries=BROKER_DELIVERIES,
             marks=Marks.EVERY if self._marks_all else Marks.REDELIVERED,
             on_delivery=self._serve,
@@ -121,10 +134,10 @@ class Worker:
     @property
     def trouble(self) -> str | None:
         """The reason why no request can be served; None if ready, or busy with as many as the credit allows."""
-        taken = 0 if self._overruns is None else self._overruns.taken
-        if taken >= self.service.credit:
+        taken = 0 if self.overruns is None else self.overruns.taken
+        if taken >= self._credit:
             return f"all {taken} places are taken by functions that run for longer than their timeout"
-        return None if self._subscription.ready else "not confirmed by the broker, or without credit"
+        return None if self.subscription.ready else "not confirmed by the broker, or without credit"
 
     def leave(self) -> None:
         """Give waiting deliveries to other servers, because this one is stopping."""
@@ -132,7 +145,7 @@ class Worker:
 
     def forget(self, on_forgotten: Callable[[Exception | None], None]) -> None:
         """Stop serving, and delete the destination with the messages that wait there."""
-        self._transport.unsubscribe(self._subscription, forget=True, on_unsubscribed=on_forgotten)
+        self._transport.unsubscribe(self.subscription, forget=True, on_unsubscribed=on_forgotten)
 
     def _step(self, job: Job, step: Callable[..., object], *args: Any) -> None:
         """Call `step(job, *args)`. If it raises, give the request back as a failed attempt."""
@@ -162,11 +175,13 @@ class Worker:
         try:
             service, message = self.service, delivery.message
             request = job.request = decode_request(message)
+            if self._cancels.unwanted and self._cancels.drop(job):
+                return
             ttl: int | None = first_time_to_live(message)
             first = ttl is not None
             if not first:
                 ttl, job.count = time_to_live(message), delivery_count(message)
-            wall, expires = time() * 1000, request.expires
+            wall, expires = self._wall() * 1000, request.expires
             admission, job.deadline = admit(
                 ttl, expires, job.count, service.max_deliveries, delivery.arrived, self._now(), wall
             )
@@ -205,8 +220,8 @@ class Worker:
 
     def _is_first(self, duplicates: Duplicates, job: Job) -> bool:
         """Return whether to run a request. Otherwise it gets the result of the first one, now or later."""
-        if self._overruns is not None:
-            self._overruns.watch(job)
+        if self.overruns is not None:
+            self.overruns.watch(job)
         if not duplicates.begin(job):
             return False
         if self._claim(job):
@@ -216,7 +231,7 @@ class Worker:
 
     def _claim(self, job: Job) -> bool:
         """Return whether this thread may answer a request. The clock answers a late one."""
-        return self._overruns is None or self._overruns.claim(job)
+        return self.overruns is None or self.overruns.claim(job)
 
     def _reject(self, job: Job, error: BadRequest) -> None:
         """Reject a message that is not a request. Its sender gets an error if the message has a `reply-to`."""
@@ -232,50 +247,55 @@ class Worker:
 
     def _run(self, job: Job) -> None:
         """Run the function, and answer."""
-        request, overruns = job.request, self._overruns
+        request, overruns = job.request, self.overruns
         if overruns is not None:
             overruns.begin(job)
         if self.observer is not None:
-            job.began = self._now()
             attempt(log, self.observer.request_began, self.service)
-        result = self._invoker.run(request, self._encode if request.reply_to else _nothing, job.count)
+        job.began = self._now()
+        result = self._invoker.run(job, self._encode if request.reply_to else encode_nothing)
+        (self._unfinished.begin if type(result) is Later else self._ran)(job, result)
+
+    def _ran(self, job: Job, result: Any) -> None:
+        """Answer a request whose function has ended, with its encoded result or a Failure."""
+        request, overruns = job.request, self.overruns
         failure = result if type(result) is Failure else None
+        if job.span is not None:
+            self._invoker.served(job, failure)
+        seconds = self._now() - job.began
         if log.is_enabled_for(DEBUG):
             said = "ok" if failure is None else f"code {failure.fault.code}"
             log.debug("%s worked on the request %s from %s: %s", self.service.topic, request.uuid, job.source, said)
         if overruns is not None and not overruns.claim(job):
-            self._returned_late(overruns, job, result)
+            self._returned_late(overruns, job, result, seconds)
         else:
+            self.figures.end(seconds, failure is not None)
             if self.observer is not None:
                 code = None if failure is None else failure.fault.code
-                attempt(log, self.observer.request_ended, self.service, self._now() - job.began, code)
-            if type(result) is bytes:
+                attempt(log, self.observer.request_ended, self.service, seconds, code)
+            if job.unwanted:
+                self._end(job, None, 0)
+                job.settle()
+            elif type(result) is bytes:
                 self._replies.send(job, result)
             else:
                 self._finish(job, result)
         if failure is not None and failure.exit is not None:
             self._on_exit(failure.exit)
 
-    def _tell_of_overrun(self, job: Job) -> None:
-        """Pass an overrun to the desk. Runs on the clock's thread."""
-        self._desk.submit(self._step, job, self._overran)
-
     def _overran(self, job: Job) -> None:
         """Answer a request whose time is over. Its function goes on and keeps its place. Runs at the desk."""
-        service, overruns = self.service, self._overruns
+        service, overruns = self.service, self.overruns
         assert overruns is not None
         fault = Fault(OVERRUN, f"{service.topic} was not done within {service.timeout:g} s", "Timeout", None, True)
         taken = overruns.count(job)
         if job.counted:
-            log.warning(
-                "%s runs for longer than its timeout of %g s on the request %s from %s. %s. Until the function returns "
-                "it takes one of the places (%d of %d are taken)",
-                service.topic, service.timeout, job.request.uuid, job.source,
-                "The caller gets an error" if job.request.reply_to else "The attempt counts as failed",
-                taken, service.credit,
-            )  # fmt: skip
+            overruns.warn(job, service.topic, taken, self._credit)
+            self.figures.overrun()
             if self.observer is not None:
                 attempt(log, self.observer.request_overran, service, fault.code)
+            if job.cancel is not None:
+                self._unfinished.stop(job)
         elif self._duplicates is not None:
             self._duplicates.leave(job)
         if job.request.reply_to:
@@ -283,11 +303,12 @@ class Worker:
         else:
             self._settle(job, fault)
 
-    def _returned_late(self, overruns: Overruns, job: Job, result: Any) -> None:
+    def _returned_late(self, overruns: Overruns, job: Job, result: Any, seconds: float) -> None:
         """Handle a function that returned after its time was over. A repeated call gets its result."""
         overruns.returned(job)
+        self.figures.end(seconds, False)
         if self.observer is not None:
-            attempt(log, self.observer.request_returned, self.service, self._now() - job.began)
+            attempt(log, self.observer.request_returned, self.service, seconds)
         log.warning("%s returned from the request %s too late for its caller", self.service.topic, job.request.uuid)
         if type(result) is Failure:
             self._end(job, result.fault, 0)
@@ -344,15 +365,3 @@ class Worker:
     def _dead_lettered(self) -> None:
         if self.observer is not None:
             attempt(log, self.observer.dead_lettered, self.service)
-
-
-def _result(request: Request, data: Any) -> msgspec.Raw:
-    """Encode a result for several callers."""
-    return encode_data(data)
-
-
-def _nothing(request: Request, data: Any) -> msgspec.Raw:
-    """Return the empty result of a one-way message. Raises TypeError if the function's work would never be run."""
-    if data is not None and (inspect.isawaitable(data) or inspect.isgenerator(data) or inspect.isasyncgen(data)):
-        raise TypeError(f"the function returned a {type(data).__name__}, which is not run: write a plain function")
-    return NOTHING

@@ -1,4 +1,4 @@
-"""The addresses of a messaging service: server URLs, lookup URLs, and the settings of the environment.
+"""The addresses of a messaging service: server URLs, and URLs and functions that look them up.
 
 An invalid argument raises InvalidArgumentError when the object is made. A lookup that fails raises NetworkError when
 the addresses are read, so that a connection tries again. No text that these classes produce contains a password.
@@ -15,25 +15,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from mqlight.amqp.text import nearest, printable
-from mqlight.bindings import bound_service
-from mqlight.environment import is_service_link
 from mqlight.errors import InvalidArgumentError, MQLightError, NetworkError
 from mqlight.security import Security
-from mqlight.urls import PORTS, invalid, options_of, shown, split, split_list, without_passwords
+from mqlight.urls import PORTS, invalid, options_of, shown, split, split_list, unusable, without_passwords
 
-__all__ = [
-    "DEFAULT_BROKER",
-    "Addresses",
-    "Endpoint",
-    "Lookup",
-    "Security",
-    "ServiceLike",
-    "from_environment",
-    "resolve",
-]
+__all__ = ["Addresses", "Endpoint", "Lookup", "ServiceLike"]
 
-DEFAULT_BROKER = "amqp://127.0.0.1:5672"
 LOOKUP_TIMEOUT = 5.0
 """Seconds within which a lookup URL must answer (MQ Light, Node client)."""
 LOOKUP_LIMIT = 65536
@@ -52,9 +39,13 @@ ServiceLike: TypeAlias = str | Sequence[str] | ServiceFunction
 class Endpoint:
     """One address of a server, as in `amqp://user:password@host:port?name=value`.
 
-    `host` is a name or an IP address; an IPv6 address has no brackets. `options` are the query parameters. This client
-    uses them and never sends them to the server. The option `heartbeat` is the number of seconds of silence after which
-    the server counts as gone.
+    Attributes:
+        scheme: amqp, or amqps for TLS.
+        host: a name or an IP address; an IPv6 address has no brackets.
+        port: the TCP port; a URL without one means 5672, or 5671 for amqps.
+        user, password: the login, None without one.
+        options: the query parameters, which are for this client and never sent to the server. `heartbeat` is the
+            number of seconds of silence after which the server counts as gone.
     """
 
     scheme: str
@@ -77,16 +68,20 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: object, security: Security | None = None) -> Endpoint:
-        """Return the endpoint that an amqp or amqps URL names. A user of `security` takes precedence over the URL's.
+        """Return the endpoint of `url`, an amqp or amqps URL. A user of `security` takes precedence over the URL's.
 
         Raises:
             InvalidArgumentError: the URL is not an amqp or amqps URL, or it has a user without a password.
         """
         parts, user, password = split(url)
         if parts.scheme not in PORTS:
-            raise InvalidArgumentError("Schema is an unsupported type", argument="service", value=shown(url))
+            raise InvalidArgumentError(
+                f"the service URL {shown(url)} has the scheme {parts.scheme}; use amqp or amqps",
+                argument="service",
+                value=shown(url),
+            )
         if parts.path not in ("", "/"):
-            raise invalid(url, "it has a path; write the virtual host of RabbitMQ as ?vhost=NAME")
+            raise invalid(url, "it has a path; write a virtual host of RabbitMQ as ?vhost=NAME")
         options = options_of(parts.geturl(), parts.query)
         if security is not None and security.user is not None:
             user, password = security.user, security.password
@@ -133,7 +128,7 @@ class Lookup:
                 while chunk := response.read1(LOOKUP_LIMIT):
                     body += chunk
                     if len(body) > LOOKUP_LIMIT:
-                        raise self._failed(f"gave more than {LOOKUP_LIMIT} bytes")
+                        raise self._failed(f"answered with more than {LOOKUP_LIMIT} bytes")
                     if time.monotonic() > deadline:
                         raise self._failed(f"took longer than {LOOKUP_TIMEOUT:g} seconds")
         except urllib.error.HTTPError as error:
@@ -148,9 +143,9 @@ class Lookup:
         try:
             answer = json.loads(body)
         except ValueError as error:
-            raise self._failed("gave an answer that is not JSON") from error
+            raise self._failed("answered with text that is not JSON") from error
         if not isinstance(answer, dict) or "service" not in answer:
-            raise self._failed('gave JSON without a "service" member')
+            raise self._failed('answered with JSON that has no member "service"')
         return answer["service"]
 
     def _failed(self, what: str) -> NetworkError:
@@ -166,7 +161,7 @@ class Addresses:
         self._context: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
-        return f"Service({', '.join(map(repr, self._sources))})"
+        return f"Addresses({', '.join(map(repr, self._sources))})"
 
     @classmethod
     def of(cls, service: object, security_options: Mapping[str, object] | Security | None = None) -> Addresses:
@@ -187,14 +182,14 @@ class Addresses:
             service = split_list(service) if "," in service else [service]
         if isinstance(service, Sequence) and not isinstance(service, (bytes, bytearray)):
             if not service:
-                raise InvalidArgumentError("Service is an empty list, it needs at least one URL", argument="service")
+                raise InvalidArgumentError("service is an empty list; give at least one URL", argument="service")
             return cls([_source(each, security) for each in service], security)
         if callable(service):
             return cls([service], security)
-        raise InvalidArgumentError("Service is an unsupported type", argument="service")
+        raise unusable(service)
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext | None:
-        """Return the TLS context for an address, or None for an amqp address.
+        """Return the TLS context for the address `endpoint`, or None for an amqp address.
 
         Raises:
             SecurityError: the certificates that the security options name cannot be used.
@@ -242,7 +237,7 @@ class Addresses:
         urls = [answer] if isinstance(answer, str) else answer
         if not isinstance(urls, (list, tuple)) or not urls:
             kind = type(answer).__name__ if answer else repr(answer)  # the answer may contain a password
-            raise NetworkError(f"{where} gave {kind} as the service, which is neither a URL nor a list of URLs.")
+            raise NetworkError(f"{where} gave {kind} as the service; a URL or a list of URLs is needed.")
         try:
             return [Endpoint.parse(url, security) for url in urls]
         except InvalidArgumentError as error:
@@ -281,66 +276,3 @@ def _source(url: object, security: Security) -> Endpoint | Lookup:
     if isinstance(url, str) and url.partition(":")[0].lower() in ("http", "https"):
         return Lookup.parse(url)
     return Endpoint.parse(url, security)
-
-
-def from_environment(environ: Mapping[str, str]) -> tuple[str | list[str], dict[str, str]] | None:
-    """Return (service, security_options) of the messaging service that the environment names, or None if it names none.
-
-    The services that Cloud Foundry has bound (`VCAP_SERVICES`, see `mqlight.bindings`) come first, then
-    `mqlight_lookup_url`, `mqlight_user` and `mqlight_password`.
-
-    Raises:
-        InvalidArgumentError: Cloud Foundry does not write such a `VCAP_SERVICES`, or none of the bound services is a
-            messaging service.
-    """
-    bound, lacking = bound_service(environ.get("VCAP_SERVICES", ""))
-    if bound is not None:
-        return bound.service, bound.security
-    url = environ.get("mqlight_lookup_url")
-    if url:
-        named = {"user": environ.get("mqlight_user"), "password": environ.get("mqlight_password")}
-        return url, {name: value for name, value in named.items() if value}
-    if lacking is not None:
-        raise InvalidArgumentError(
-            f"No service in VCAP_SERVICES is a messaging service: {lacking}; bind one, or set MACAQUE_BROKER",
-            argument="VCAP_SERVICES",
-        )
-    return None
-
-
-def resolve(
-    broker: object, security_options: Mapping[str, object] | None, environ: Mapping[str, str]
-) -> tuple[Addresses, Security]:
-    """Return the service to use: `broker`, else `MACAQUE_BROKER` (URLs with commas between them), else the service
-    that the environment names (`from_environment`), else `amqp://127.0.0.1:5672`.
-
-    The security options that are given take precedence over those of the environment.
-
-    Raises:
-        TypeError, InvalidArgumentError: as in `Addresses.of`, `Security.of` and `from_environment`.
-    """
-    named: dict[str, object] = {}
-    if broker is None:
-        broker = split_list(environ.get("MACAQUE_BROKER", ""))
-        if not broker:
-            _check_spelling(environ)
-            found = from_environment(environ)
-            broker = DEFAULT_BROKER
-            if found is not None:
-                broker, named = found[0], {**found[1]}
-    if isinstance(security_options, Mapping):
-        security = Security.of({**named, **security_options})
-    else:
-        security = Security.of(named if security_options is None else security_options)
-    return Addresses.of(broker, security), security
-
-
-def _check_spelling(environ: Mapping[str, str]) -> None:
-    """Raise InvalidArgumentError if a variable looks like a misspelt `MACAQUE_BROKER` and that variable is not set."""
-    for name, value in environ.items():
-        prefix, _, rest = name.partition("_")
-        if value and prefix.upper() == "MACAQUE" and name != "MACAQUE_BROKER" and not is_service_link(name, value):
-            if nearest(rest, ["BROKER"], 0.75):
-                raise InvalidArgumentError(
-                    f"There is no variable {printable(name, 80)}; did you mean MACAQUE_BROKER?", argument="broker"
-                )

@@ -81,17 +81,15 @@ def client_id(value: object) -> str:
         InvalidArgumentError: the id is empty or too long, or has another character.
     """
     if not isinstance(value, str):
-        raise TypeError(f"Client Identifier must be a str, not a {type(value).__name__}")
+        raise TypeError(f"the client id is of type {type(value).__name__}; give a str")
     if not value:
-        raise _invalid("client_id", value, f"Client Identifier is empty, it must have 1 to {MAX_CLIENT_ID} characters")
+        raise _invalid("client_id", value, f"the client id is empty; give 1 to {MAX_CLIENT_ID} characters")
     if len(value) > MAX_CLIENT_ID:
-        shown = printable(value)
-        raise _invalid(
-            "client_id", value, f"Client Identifier {shown} is longer than the maximum ID length of {MAX_CLIENT_ID}"
-        )
+        size = f"the client id {printable(value, 80)} has {len(value)} characters"
+        raise _invalid("client_id", value, f"{size}; give at most {MAX_CLIENT_ID}")
     if foreign := _FOREIGN_CHARACTER.search(value):
-        shown, character = printable(value), printable(foreign.group())
-        raise _invalid("client_id", value, f"Client Identifier {shown} contains invalid char: {character}")
+        what = f"the client id {printable(value)} has the character {printable(foreign.group())!r}"
+        raise _invalid("client_id", value, f"{what}; use letters, digits and % / . _")
     return value
 
 
@@ -114,10 +112,10 @@ def topic_pattern(value: object) -> str:
 
 
 def _address(argument: str, value: object) -> str:
-    if value is None or value == "":
-        raise _invalid(argument, value, "Cannot subscribe to an empty pattern")
     if not isinstance(value, str):
-        raise _invalid(argument, value, f"{argument} argument of type {type(value)} is not supported")
+        raise _invalid(argument, value, f"{argument} is of type {type(value).__name__}; give a str")
+    if not value:
+        raise _invalid(argument, value, f"{argument} is empty; give at least one character")
     return _encodable(argument, value)
 
 
@@ -130,15 +128,15 @@ def share(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise _invalid("share", value, f"share argument of type {type(value)} is invalid because must be of type str")
+        raise _invalid("share", value, f"share is of type {type(value).__name__}; give a str or None")
     if ":" in value:
-        raise _invalid("share", value, f"share argument value {value} is invalid because it contains a colon character")
+        raise _invalid("share", value, f"share {value!r} has a colon; give a name without one")
     return _encodable("share", value)
 
 
 def _encodable(argument: str, value: str) -> str:
     if (control := control_in(value)) is not None:
-        message = f"{argument} argument {value!r} has the control character {control}; take it out"
+        message = f"{argument} {value!r} has the control character {control}; remove it"
         raise _invalid(argument, value, message)
     try:
         value.encode()
@@ -146,7 +144,7 @@ def _encodable(argument: str, value: str) -> str:
         raise _invalid(
             argument,
             value,
-            f"{argument} argument {value!r} cannot be sent: lone surrogate at {error.start}",
+            f"{argument} {value!r} has half of a surrogate pair at {error.start}; give text that UTF-8 can encode",
         ) from error
     return value
 
@@ -158,9 +156,9 @@ def data(value: object) -> None:
         TypeError: the value is None or a function.
     """
     if value is None:
-        raise TypeError("Cannot send no data")
+        raise TypeError("data is None; give text, bytes, or a value that JSON can represent")
     if callable(value):
-        raise TypeError("Cannot send a function")
+        raise TypeError("data is a function; give text, bytes, or a value that JSON can represent")
 
 
 def send_options(value: object, on_sent: object) -> SendOptions:
@@ -171,18 +169,16 @@ def send_options(value: object, on_sent: object) -> SendOptions:
         RangeError: an option has a value that is not allowed.
         InvalidArgumentError: qos is 1 and there is no `on_sent`.
     """
-    options = _options(value, "options must be a dict type not a {}")
+    options = _options(value)
     qos = _qos(options)
     ttl = options.get("ttl")
     if ttl is not None:
-        if not _is_integer(ttl) or ttl <= 0:
-            raise _range("ttl", ttl, ", must be an unsigned non-zero integer number")
-        if ttl > MAX_SEND_TTL:
-            raise _range("ttl", ttl, ", message has a time to live value which exceeds the maximum value")
+        if not _is_integer(ttl) or not 0 < ttl <= MAX_SEND_TTL:
+            raise _range("ttl", ttl, f"a whole number of milliseconds from 1 to {MAX_SEND_TTL}")
         ttl = operator.index(ttl)
     if qos == QOS_AT_LEAST_ONCE and on_sent is None:
         raise _invalid(
-            "on_sent", None, "on_sent must be specified when options['qos'] value of 1 (at least once) is specified"
+            "on_sent", None, "on_sent is None, and options['qos'] is 1; give a function that takes the outcome"
         )
     return SendOptions(qos, ttl)
 
@@ -194,17 +190,17 @@ def subscribe_options(value: object) -> SubscribeOptions:
         TypeError: the value is not a dict, or `auto_confirm` is not a truth value.
         RangeError: an option has a number that is not allowed.
     """
-    options = _options(value, "options must be a dict")
+    options = _options(value)
     qos = _qos(options)
     auto_confirm = options.get("auto_confirm", True)
     if not _is_truth(auto_confirm):
-        raise TypeError(f"options['auto_confirm'] value {auto_confirm} is invalid must evaluate to True or False")
+        raise TypeError(f"options['auto_confirm'] is {auto_confirm!r}; give True or False")
     ttl = options.get("ttl", 0)
     if not _is_integer(ttl) or ttl < 0:
-        raise _range("ttl", ttl, " must be an unsigned integer number")
+        raise _range("ttl", ttl, "a whole number of milliseconds, 0 or more")
     credit = options.get("credit", 1024)
     if not _is_integer(credit) or not 0 <= credit <= MAX_CREDIT:
-        raise _range("credit", credit, ". It must be an unsigned integer number")
+        raise _range("credit", credit, f"a whole number of messages from 0 to {MAX_CREDIT}")
     ttl = min(operator.index(ttl), MAX_SUBSCRIBE_TTL)
     return SubscribeOptions(qos, bool(auto_confirm), ttl, operator.index(credit))
 
@@ -216,12 +212,12 @@ def unsubscribe_options(value: object) -> int | None:
         TypeError: the value is not a dict.
         RangeError: the ttl is not 0.
     """
-    options = _options(value, "options must be a dict type not a {}")
+    options = _options(value)
     ttl = options.get("ttl")
     if ttl is None:
         return None
     if not _is_integer(ttl) or ttl != 0:
-        raise _range("ttl", ttl, ", only 0 is a supported value for  an unsubscribe request")
+        raise _range("ttl", ttl, "0, which deletes the destination, or leave it out")
     return 0
 
 
@@ -237,9 +233,9 @@ def callback(argument: str, value: object, arguments: int) -> Callable[..., obje
     if value is None or _takes(value, arguments):
         return value  # type: ignore[return-value]
     if not callable(value):
-        raise TypeError(f"{argument} must be a function")
+        raise TypeError(f"{argument} is of type {type(value).__name__}; give a function")
     if (kind := unrun(value)) is not None:
-        raise TypeError(f"{argument} is {kind}, so a call of it runs nothing; write a plain function")
+        raise TypeError(f"{argument} is {kind}, so a call would not run it; give a plain function")
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
@@ -249,8 +245,8 @@ def callback(argument: str, value: object, arguments: int) -> Callable[..., obje
     except TypeError:
         name = getattr(value, "__name__", type(value).__name__)
         raise TypeError(
-            f"{argument} parameter is {name}({list(signature.parameters)}) "
-            f"this must be a function with {arguments} arguments"
+            f"{argument} is {name}({', '.join(signature.parameters)}); "
+            f"give a function that takes {arguments} argument{'' if arguments == 1 else 's'}"
         ) from None
     return value
 
@@ -272,18 +268,18 @@ def _takes(value: object, arguments: int) -> bool:
     return arguments <= code.co_argcount or bool(code.co_flags & inspect.CO_VARARGS)
 
 
-def _options(value: object, message: str) -> Mapping[str, Any]:
+def _options(value: object) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise TypeError(message.format(type(value)))
+        raise TypeError(f"options is of type {type(value).__name__}; give a dict")
     return value
 
 
 def _qos(options: Mapping[str, Any]) -> int:
     qos = options.get("qos", QOS_AT_MOST_ONCE)
     if not isinstance(qos, int) or qos not in (QOS_AT_MOST_ONCE, QOS_AT_LEAST_ONCE):
-        raise _range("qos", qos, " must evaluate to 0 or 1")
+        raise _range("qos", qos, "0 (at most once) or 1 (at least once)")
     return int(qos)
 
 
@@ -299,5 +295,5 @@ def _invalid(argument: str, value: object, message: str) -> InvalidArgumentError
     return InvalidArgumentError(message, argument=argument, value=value)
 
 
-def _range(option: str, value: object, rule: str) -> RangeError:
-    return RangeError(f"options['{option}'] value {value} is invalid{rule}", argument=option, value=value)
+def _range(option: str, value: object, needed: str) -> RangeError:
+    return RangeError(f"options[{option!r}] is {value!r}; give {needed}", argument=option, value=value)

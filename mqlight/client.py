@@ -151,7 +151,7 @@ class Client:
         on_started = arguments.callback("on_started", on_started, 1)
         state = self.state
         if state == State.STOPPING.value:
-            raise StoppedError("the client is stopping, start it when it has stopped", client_id=self._id)
+            raise StoppedError("the client is stopping; start it again when it has stopped", client_id=self._id)
         if state != State.STOPPED.value:
             with self._lock:
                 started = self._connection.state is State.STARTED
@@ -225,7 +225,7 @@ class Client:
         if self._forked:
             self.start()
         if self._stopping is not None or self._connection.state in (State.STOPPED, State.STOPPING):
-            raise StoppedError("not started", client_id=self._id)
+            raise StoppedError("the client is stopped or stopping; start it first", client_id=self._id)
 
     # Sending
 

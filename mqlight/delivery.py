@@ -44,7 +44,7 @@ class Delivery:
         settled: bool,
     ) -> None:
         self.message = message
-        """The encoded AMQP message: see :func:`mqlight.amqp.message.decode`."""
+        """The encoded AMQP message: see :func:`mqlight.decode`."""
         self.settled = settled
         """Whether the message came at most once. The server needs no answer, but an answer makes room for the next."""
         self.arrived = monotonic()
@@ -84,7 +84,12 @@ class Delivery:
         return self._answer(Outcome.MODIFIED, None)
 
     def reject(self, condition: str, description: str) -> bool:
-        """Report that the message can never be processed: the server does not deliver it again."""
+        """Report that the message can never be processed: the server does not deliver it again.
+
+        Args:
+            condition: an AMQP error such as ``amqp:decode-error`` (section 2.8.15).
+            description: the reason in a sentence.
+        """
         return self._answer(Outcome.REJECTED, Condition(condition, description))
 
     def _answer(self, outcome: Outcome, condition: Condition | None) -> bool:

@@ -8,10 +8,7 @@ value is not known where the error is made. No error contains a password.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mqlight.amqp.types import Condition
+from mqlight.amqp.types import Condition, Outcome
 
 __all__ = [
     "InternalError",
@@ -160,18 +157,46 @@ class InternalError(MQLightError):
     """A fault in this package. Please report it, with the traceback."""
 
 
+# What a condition means to an application (MQ Light contract, 8), and what it means if it is about one message.
+_KINDS: dict[str, type[SecurityError] | type[NotPermittedError]] = {
+    "amqp:unauthorized-access": SecurityError,
+    "amqp:not-allowed": NotPermittedError,
+    "amqp:precondition-failed": NotPermittedError,
+    "amqp:not-implemented": NotPermittedError,
+}
+_KINDS_OF_MESSAGES = _KINDS | {
+    "amqp:resource-limit-exceeded": NotPermittedError,
+    "amqp:link:message-size-exceeded": NotPermittedError,
+}
+
+
 def error_of(condition: Condition | None) -> MQLightError:
-    """Return the error that an AMQP condition means to an application (MQ Light contract, 8)."""
+    """Return the error for a condition that ended a connection or a subscription."""
     if condition is None:
         return NetworkError("the server closed the connection")
     name, description = condition
     if name == "amqp:link:stolen" or "_Takeover" in description:
-        return ReplacedError(f"another client took this client's id over: {condition}")
-    if name == "amqp:unauthorized-access" or any(mark in description for mark in ("sasl ", "SSL ", " 2035 ")):
-        return SecurityError(f"the server does not let this client in: {condition}")
-    if (
-        name in ("amqp:not-allowed", "amqp:precondition-failed", "amqp:not-implemented")
-        or "_InvalidSource" in description
-    ):
-        return NotPermittedError(f"the server does not permit this: {condition}")
+        return ReplacedError(f"another client connected with the same client id: {condition}")
+    kind = _KINDS.get(name)
+    if kind is SecurityError or any(mark in description for mark in ("sasl ", "SSL ", " 2035 ")):
+        return SecurityError(f"the server refused this client: {condition}")
+    if kind is NotPermittedError or "_InvalidSource" in description:
+        return NotPermittedError(f"the server refused the request: {condition}")
     return NetworkError(str(condition))
+
+
+def error_of_message(outcome: Outcome, condition: Condition | None) -> MQLightError | None:
+    """Return the error for the outcome of a message, None if it was accepted.
+
+    In MQ Light a rejection's description is the text of the error.
+    """
+    if outcome is Outcome.ACCEPTED:
+        return None
+    said = f"the server {outcome.name.lower()} the message"
+    if condition is None:
+        return MQLightError(said)
+    name, description = condition
+    if name == "amqp:connection:forced":
+        return StoppedError(f"the message was not sent: {description}")
+    text, kind = description or f"{said}: {name}", _KINDS_OF_MESSAGES.get(name)
+    return MQLightError(text) if kind is None else kind(text, condition=name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["UNRUN", "unrun"]
+__all__ = ["UNRUN", "innermost", "unrun"]
 
 UNRUN = (
     inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
@@ -17,15 +17,16 @@ UNRUN = (
 
 def unrun(function: Any) -> str | None:
     """Return ``"async"`` or ``"a generator"`` for a function whose call runs none of its code; None for a plain one."""
-    if type(function) is FunctionType and not function.__code__.co_flags & UNRUN:
+    runs = function.__func__ if type(function) is MethodType else function
+    if type(runs) is FunctionType and not runs.__code__.co_flags & UNRUN:
         return None  # the fast path: every call with a callback takes it
-    runs = _innermost(function)
+    runs = innermost(runs)
     if inspect.iscoroutinefunction(runs) or inspect.isasyncgenfunction(runs):
         return "async"
     return "a generator" if inspect.isgeneratorfunction(runs) else None
 
 
-def _innermost(function: Any) -> Any:
+def innermost(function: Any) -> Any:
     """Return the function that runs when ``function`` is called: the one inside a partial, a method, or an object."""
     while True:
         if isinstance(function, functools.partial):

@@ -34,6 +34,8 @@ log = Log(__name__)
 RETURN_DELAY = 1.0
 """Seconds that a message is kept after its `on_message` raised, so that a fault does not cause a busy loop."""
 
+_RECONNECTED = "the client has reconnected since this message arrived; the server delivers the message again"
+
 
 class Subscriber:
     """One subscription with the functions of the application. `options.ttl` is in milliseconds."""
@@ -134,8 +136,9 @@ class Inbox:
         key = (subscriber.pattern, subscriber.share)
         with self._lock:
             if key in self._subscribers:
+                address = subscription_address(*key)
                 raise SubscribedError(
-                    "client is already subscribed to this address", topic_pattern=key[0], share=key[1]
+                    f"the client already subscribes to {address}; unsubscribe first", topic_pattern=key[0], share=key[1]
                 )
             self._subscribers[key] = subscriber
         options = subscriber.options
@@ -159,11 +162,7 @@ class Inbox:
             subscriber = self._subscribers.pop((pattern, share), None)
         if subscriber is None:
             address = subscription_address(pattern, share)
-            if self._connection.url is not None:
-                address = f"{self._connection.url}/{address}"
-            raise UnsubscribedError(
-                f"client is not subscribed to this address: {address}", topic_pattern=pattern, share=share
-            )
+            raise UnsubscribedError(f"the client does not subscribe to {address}", topic_pattern=pattern, share=share)
         subscriber.active = False
 
         def told(error: Exception | None) -> None:
@@ -201,7 +200,9 @@ class Inbox:
         try:
             received = payload.unpack(delivery.message)
         except ValueError as error:
-            log.warning("a message for %s is no AMQP message and was rejected: %s", subscriber.pattern, error)
+            log.warning(
+                "rejected a message for %s, because it is not a valid AMQP message: %s", subscriber.pattern, error
+            )
             delivery.reject("amqp:decode-error", str(error))
             return
         about = _about(subscriber, received)
@@ -230,9 +231,9 @@ class Inbox:
             self._unconfirmed.discard(delivery)
             closed = self._closed
         if not held:
-            raise NetworkError("not started" if closed else "Client has reconnected since this message was received")
+            raise NetworkError("the client has stopped" if closed else _RECONNECTED)
         if not delivery.accept():
-            raise NetworkError("Client has reconnected since this message was received")
+            raise NetworkError(_RECONNECTED)
 
     def _release_held(self) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ The rules of this file:
 * NaN and infinities are refused with their place, although JSON encoders often write null for them. A value that JSON
   cannot represent is refused with its type.
 * Subclasses of text, numbers, bytes and times are sent as their base: safe strings, numpy scalars, AMQP's integers.
+* A model of pydantic is sent as its own JSON, with the aliases of its fields.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _base(value: Any) -> object:
     """Return a value of a subclass as its base type. Raises TypeError if JSON cannot represent the value."""
     kind = type(value)
     if kind in _ONLY_KEYS:
-        raise TypeError(f"the key {short(value)} is of type {kind.__name__}, and the keys of JSON are text")
+        raise TypeError(f"the key {short(value)} is of type {kind.__name__}; a key in JSON is text")
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -72,11 +73,13 @@ def _base(value: Any) -> object:
         return date(value.year, value.month, value.day)
     if isinstance(value, time):
         return time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo)
+    if hasattr(kind, "__pydantic_serializer__"):
+        return value.model_dump(mode="json", by_alias=True)
     if getattr(value, "shape", None) == () and hasattr(kind, "item"):  # a scalar of numpy or a similar library
         return value.item()
     if hasattr(kind, "__index__") and not isinstance(value, type):
         return index(value)
-    raise TypeError(f"{short(value)} is of type {kind.__name__}, which JSON has no place for")
+    raise TypeError(f"{short(value)} is of type {kind.__name__}, which JSON cannot represent")
 
 
 _ONLY_KEYS = (bool, type(None), tuple)
@@ -94,7 +97,7 @@ def refuse_nan(data: object) -> None:
         json.dumps(plain, allow_nan=False)  # in C: data with a real null takes no more than twice its time
     except ValueError as error:
         place, value = _not_a_number(plain) or ("it", error)
-        raise ValueError(f"{place} is {value}, a number that JSON has no place for") from None
+        raise ValueError(f"{place} is {value}, a number that JSON cannot represent") from None
 
 
 def _not_a_number(plain: Any) -> tuple[str, float] | None:

@@ -13,18 +13,10 @@ from collections.abc import Callable
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.arguments import QOS_AT_MOST_ONCE, SendOptions
 from mqlight.connection import Connection
-from mqlight.errors import MQLightError, NotPermittedError, SecurityError, StoppedError
+from mqlight.errors import error_of_message
 from mqlight.net.crew import Lane
 
 __all__ = ["Outbox"]
-
-_NOT_PERMITTED = (
-    "amqp:not-allowed",
-    "amqp:precondition-failed",
-    "amqp:not-implemented",
-    "amqp:resource-limit-exceeded",
-    "amqp:link:message-size-exceeded",
-)
 
 
 class Outbox:
@@ -76,7 +68,7 @@ class Outbox:
     ) -> None:
         """Report an outcome to the application. Runs under the connection's lock."""
         if on_sent is not None:
-            error = _error_of(outcome, condition)
+            error = error_of_message(outcome, condition)
             self._lane.submit(on_sent, self._client, error, topic, data, {"qos": options.qos, "ttl": options.ttl})
         with self._lock:
             self._outstanding -= 1
@@ -87,20 +79,3 @@ class Outbox:
             self._backlog = False
             if self._on_drain is not None:
                 self._lane.submit(self._on_drain, self._client)
-
-
-def _error_of(outcome: Outcome, condition: Condition | None) -> MQLightError | None:
-    """Return the error for the server's outcome. In MQ Light a rejection's description is the text of the error."""
-    if outcome is Outcome.ACCEPTED:
-        return None
-    if condition is None:
-        return MQLightError(f"send failed - message was {outcome.name.lower()}")
-    name, description = condition
-    if name == "amqp:connection:forced":
-        return StoppedError(f"the message was not sent: {description}")
-    text = description or f"send failed - message was {outcome.name.lower()}: {name}"
-    if name in _NOT_PERMITTED:
-        return NotPermittedError(text, condition=name)
-    if name == "amqp:unauthorized-access":
-        return SecurityError(text, condition=name)
-    return MQLightError(text)

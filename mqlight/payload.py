@@ -60,7 +60,7 @@ def pack(topic: str, data: object, ttl: int | None) -> bytes:
     except InvalidArgumentError:
         raise
     except (ValueError, OverflowError) as error:
-        raise InvalidArgumentError(f"Cannot send this data: {error}", argument="data", value=data) from error
+        raise InvalidArgumentError(f"the data cannot be sent: {error}", argument="data", value=data) from error
 
 
 def _json(data: object) -> bytes:
@@ -68,10 +68,11 @@ def _json(data: object) -> bytes:
         return encode_json(data)
     except (TypeError, RecursionError, BufferError) as error:
         raise TypeError(
-            f"Cannot send a {type(data).__name__} as JSON: {error}; send text, bytes, or a value that JSON can carry"
+            f"data of type {type(data).__name__} cannot be sent as JSON: {error}; "
+            "give text, bytes, or a value that JSON can represent"
         ) from error
     except ValueError as error:
-        raise InvalidArgumentError(f"Cannot send this data: {error}", argument="data", value=data) from error
+        raise InvalidArgumentError(f"the data cannot be sent: {error}", argument="data", value=data) from error
 
 
 def unpack(encoded: bytes) -> Received:
@@ -94,7 +95,7 @@ def unpack(encoded: bytes) -> Received:
         except (ValueError, RecursionError) as error:
             malformed = {
                 "condition": "PAYLOADENCODING",
-                "description": f"The message is not the JSON it claims: {error}",
+                "description": f"the message has the content type of JSON, but is not JSON: {error}",
             }
     if isinstance(data, bytes):
         data = bytearray(data)

@@ -20,25 +20,25 @@ __all__ = ["Security", "tls_error"]
 _CHECKS = {
     9: "is not valid yet (is this machine's clock right?)",
     10: "has expired",
-    18: "is self-signed and not among those that are trusted; name it in ssl_trust_certificate to trust it",
-    19: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
-    20: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
-    21: "was signed by an authority that is not trusted; name that in ssl_trust_certificate to trust it",
+    18: "is self-signed and not trusted; name its file in ssl_trust_certificate to trust it",
+    19: "was signed by an authority that is not trusted; name the file of that authority in ssl_trust_certificate",
+    20: "was signed by an authority that is not trusted; name the file of that authority in ssl_trust_certificate",
+    21: "was signed by an authority that is not trusted; name the file of that authority in ssl_trust_certificate",
     23: "has been revoked",
     62: "is for another host name",
     64: "is for another IP address",
 }
 # The meaning of the server's alerts, by the end of OpenSSL's name for each.
 _ALERTS = {
-    "CERTIFICATE_REQUIRED": "the server wants a client certificate; give ssl_client_certificate and ssl_client_key",
-    "HANDSHAKE_FAILURE": "the server refused the handshake; does it want a client certificate?",
+    "CERTIFICATE_REQUIRED": "the server needs a client certificate; give ssl_client_certificate and ssl_client_key",
+    "HANDSHAKE_FAILURE": "the server refused the handshake; it may need a client certificate",
     "UNKNOWN_CA": "the server does not know the authority that signed our client certificate",
     "BAD_CERTIFICATE": "the server refused our client certificate",
     "CERTIFICATE_EXPIRED": "the server says that our client certificate has expired",
     "CERTIFICATE_UNKNOWN": "the server refused our client certificate",
-    "PROTOCOL_VERSION": "the server speaks no TLS that is new enough (1.2)",
-    "WRONG_VERSION_NUMBER": "the server does not speak TLS on this port; is it for amqp:// URLs?",
-    "RECORD_LAYER_FAILURE": "the server does not speak TLS on this port; is it for amqp:// URLs?",
+    "PROTOCOL_VERSION": "the server does not support TLS 1.2 or newer",
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS on this port; use an amqp:// URL or another port",
+    "RECORD_LAYER_FAILURE": "the server does not speak TLS on this port; use an amqp:// URL or another port",
 }
 
 
@@ -58,8 +58,13 @@ def tls_error(url: str, error: ssl.SSLError) -> SecurityError | NetworkError:
 class Security:
     """User and TLS, with the names of `security_options` in the MQ Light API.
 
-    Certificates and keys are names of PEM files. Without `ssl_trust_certificate`, the certificate authorities of the
-    system are trusted; with it, only those in the file.
+    Attributes:
+        user, password: the login; both or neither.
+        ssl_trust_certificate: a PEM file of the trusted authorities; None trusts those of the system.
+        ssl_client_certificate: a PEM file of the certificate that stands for this client, None without one.
+        ssl_client_key: a PEM file of its key, None if the key is in the file of the certificate.
+        ssl_client_key_passphrase: the passphrase of the key, None without one.
+        ssl_verify_name: whether the server's certificate must be for the host in the URL.
     """
 
     user: str | None = None
@@ -74,41 +79,45 @@ class Security:
         for each in fields(self):
             value = getattr(self, each.name)
             if each.name != "ssl_verify_name" and value is not None and not isinstance(value, str):
-                raise InvalidArgumentError(f"{each.name} must be a string argument", argument=each.name)
+                raise InvalidArgumentError(
+                    f"{each.name} is of type {type(value).__name__}; give a str", argument=each.name
+                )
         for name in ("user", "password"):
             control = control_in(getattr(self, name) or "")
             if control is not None:
                 control = control.partition(" ")[0]  # its position would tell something about the password
-                raise InvalidArgumentError(f"{name} has the control character {control}; take it out", argument=name)
+                raise InvalidArgumentError(f"{name} has the control character {control}; remove it", argument=name)
             if any("\ud800" <= character <= "\udfff" for character in getattr(self, name) or ""):
                 # From an environment that is not UTF-8. A later error about the encoding would show the character.
-                raise InvalidArgumentError(f"{name} holds half of a surrogate pair; give it as UTF-8", argument=name)
+                raise InvalidArgumentError(f"{name} has half of a surrogate pair; give it as UTF-8", argument=name)
         if (self.user is None) != (self.password is None):
-            raise InvalidArgumentError("Both user and password properties must be specified together", argument="user")
+            given, missing = ("password", "user") if self.user is None else ("user", "password")
+            raise InvalidArgumentError(f"{given} is given without {missing}; give both or neither", argument="user")
         if self.ssl_verify_name not in (True, False):
             raise InvalidArgumentError(
-                f"ssl_verify_name value {self.ssl_verify_name} is invalid. Must evaluate to True of False",
+                f"ssl_verify_name is {self.ssl_verify_name!r}; give True or False",
                 argument="ssl_verify_name",
                 value=self.ssl_verify_name,
             )
         client = (self.ssl_client_certificate, self.ssl_client_key, self.ssl_client_key_passphrase)
         if any(part is not None for part in client) and self.ssl_trust_certificate is None:
             raise InvalidArgumentError(
-                "Trust certificate is require when client certificate is present", argument="ssl_trust_certificate"
+                "a client certificate is given without ssl_trust_certificate; give the trusted authorities as well",
+                argument="ssl_trust_certificate",
             )
         if any(part is not None for part in client) and self.ssl_client_certificate is None:
             raise InvalidArgumentError(
-                "ssl_client_key and ssl_client_key_passphrase need ssl_client_certificate as well",
+                "a client key is given without ssl_client_certificate; give the certificate as well",
                 argument="ssl_client_certificate",
             )
-        for what, name in (
-            ("Trust certificate", "ssl_trust_certificate"),
-            ("Client certificate", "ssl_client_certificate"),
-            ("Client key", "ssl_client_key"),
-        ):
+        for name in ("ssl_trust_certificate", "ssl_client_certificate", "ssl_client_key"):
             path = getattr(self, name)
             if path is not None and not os.path.isfile(path):
-                raise InvalidArgumentError(f"{what} is not a validate accessible file", argument=name, value=path)
+                raise InvalidArgumentError(
+                    f"{name} is {printable(path, 200)!r}, which is no file; give the path of a PEM file",
+                    argument=name,
+                    value=path,
+                )
 
     @classmethod
     def of(cls, options: Mapping[str, object] | Security | None) -> Security:
@@ -123,14 +132,14 @@ class Security:
         if options is None:
             return cls()
         if not isinstance(options, Mapping):
-            raise TypeError(f"security_options must be a dict type not a {type(options)}")
+            raise TypeError(f"security_options is of type {type(options).__name__}; give a dict")
         known = {each.name for each in fields(cls)}
         for name in options:
             if name not in known:
                 near = nearest(str(name), known)
-                advice = f"Did you mean {near}?" if near else f"There are {', '.join(sorted(known))}."
+                advice = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
                 raise InvalidArgumentError(
-                    f"{printable(name, 80)} is not a valid name for the security options. {advice}", argument=str(name)
+                    f"security_options has no option {printable(name, 80)!r}; {advice}", argument=str(name)
                 )
         return cls(**options)  # type: ignore[arg-type]  # __post_init__ checks every value
 
@@ -146,7 +155,7 @@ class Security:
             context = ssl.create_default_context(cafile=self.ssl_trust_certificate)
         except (OSError, ValueError) as error:
             raise SecurityError(
-                f"Failed to load the Trust certificate {self.ssl_trust_certificate} because {error}"
+                f"the file {self.ssl_trust_certificate} of ssl_trust_certificate cannot be used: {error}"
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = bool(self.ssl_verify_name)
@@ -157,6 +166,6 @@ class Security:
                 context.load_cert_chain(self.ssl_client_certificate, self.ssl_client_key, lambda: passphrase)
             except (OSError, ValueError) as error:
                 raise SecurityError(
-                    f"Failed to load the Client certificate {self.ssl_client_certificate} with its key because {error}"
+                    f"the client certificate {self.ssl_client_certificate} cannot be used with its key: {error}"
                 ) from error
         return context

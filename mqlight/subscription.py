@@ -7,7 +7,8 @@ from collections.abc import Callable
 from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.link import Link
 from mqlight.amqp.topics import subscription_address
-from mqlight.amqp.types import Handle
+from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.dialects.base import Wanted
 
 __all__ = ["Subscription"]
 
@@ -19,7 +20,6 @@ class Subscription:
     """A subscription. ``credit`` is the most messages that the client holds; ``ttl`` is in seconds."""
 
     __slots__ = (
-        "_on_ended",
         "confirmed",
         "credit",
         "dead_letters",
@@ -31,8 +31,10 @@ class Subscription:
         "marks",
         "marks_granted",
         "max_deliveries",
+        "on_ended",
         "on_message",
         "on_subscribed",
+        "only_accepts",
         "paused",
         "pattern",
         "qos",
@@ -76,12 +78,15 @@ class Subscription:
         self.forget = False
         """Whether the destination's time to live must be ended."""
         self.link: Link | None = None
-        self.on_subscribed = on_subscribed
+        self.only_accepts = False
+        """Whether accepted is the only outcome that the connected broker knows."""
         self.on_message = on_message
-        self._on_ended: Callable[[Exception | None], None] | None = None
+        self.on_subscribed = on_subscribed
+        self.on_ended: Callable[[Exception | None], None] | None = None
 
     @property
     def address(self) -> str:
+        """The address of the subscription at an MQ Light server (MQ Light contract, 3)."""
         return subscription_address(self.pattern, self.share)
 
     @property
@@ -90,6 +95,25 @@ class Subscription:
         link = self.link
         attached = link is not None and not link.closed and link.source.address is not None
         return attached and self.granted + self.held > 0
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the server has not answered the attach of this connection yet."""
+        return self.link is not None and self.link.source.address is None
+
+    def wanted(self, client_id: str, nonce: str) -> Wanted:
+        """Return the subscription in the terms of a dialect. ``nonce`` tells its connection from earlier ones."""
+        return Wanted(
+            client_id,
+            self.pattern,
+            self.share,
+            self.qos,
+            self.ttl,
+            self.max_deliveries,
+            self.dead_letters,
+            self.marks,
+            nonce,
+        )
 
     def __repr__(self) -> str:
         return f"<Subscription {self.address}>"
@@ -109,3 +133,56 @@ class Subscription:
         self.paused = True
         if self.link is not None:
             self.link.stop_flow()
+
+    def settle(self, link: Link, handle: Handle, outcome: Outcome | None, condition: Condition | None) -> bool:
+        """Settle a message that came over ``link``, and give new credit.
+
+        ``outcome`` is None if the message came settled. Returns False if its connection is gone.
+        """
+        if link is not self.link or link.closed:
+            return False
+        if self.only_accepts and outcome is not None and outcome is not Outcome.ACCEPTED:
+            if outcome is not Outcome.REJECTED:
+                link.detach(closed=False)  # messages that are not accepted go back with their link, which comes again
+                return True
+            outcome, condition = Outcome.ACCEPTED, None
+        if outcome is not None and not link.settle(handle, outcome, condition):
+            return False
+        self.held -= 1
+        if self.granted * 2 <= self.credit:
+            self.top_up()
+        return True
+
+    def release_held(self) -> int:
+        """Release the messages that arrived and are not settled. Returns their number."""
+        held, link = self.held, self.link
+        if self.only_accepts:  # the end of the connection gives these messages back
+            self.held = 0
+            return held
+        if link is None or link.closed:
+            return 0
+        handles = list(link.held)
+        for handle in handles:
+            link.settle(handle, Outcome.RELEASED)
+        self.held = 0
+        return len(handles)
+
+    def lose_link(self) -> None:
+        """Note that the link is gone, and with it the credit and the held messages."""
+        self.link = None
+        self.granted = self.held = 0
+
+    def answered(self, error: Exception | None) -> None:
+        """Note the server's answer: None, or the error of a refusal. The first answer is told the subscriber."""
+        if error is None:
+            self.confirmed = True
+            self.lapsed = False
+        told, self.on_subscribed = self.on_subscribed, None
+        if told is not None:
+            told(error)
+
+    def ended(self, error: Exception | None) -> None:
+        """Report once that the subscription, which was given up, is over."""
+        told, self.on_ended = self.on_ended, None
+        if told is not None:
+            told(error)

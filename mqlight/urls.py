@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from mqlight.amqp.text import control_in, nearest, printable
 from mqlight.errors import InvalidArgumentError
 
-__all__ = ["OPTIONS", "PORTS", "options_of", "shown", "split", "split_list", "without_passwords"]
+__all__ = ["OPTIONS", "PORTS", "options_of", "shown", "split", "split_list", "unusable", "without_passwords"]
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 OPTIONS = ("dialect", "heartbeat", "queues", "vhost")
@@ -61,7 +61,7 @@ def split(url: object) -> tuple[SplitResult, str | None, str | None]:
         InvalidArgumentError: the text is no such URL. The error tells why.
     """
     if not isinstance(url, str):
-        raise InvalidArgumentError("Service is an unsupported type", argument="service")
+        raise unusable(url)
     wrong = _wrong(url)
     if wrong is not None:
         raise invalid(url, wrong)
@@ -69,9 +69,8 @@ def split(url: object) -> tuple[SplitResult, str | None, str | None]:
     if not parts.username and not parts.password:
         return parts, None, None
     if not parts.username or parts.password is None:
-        raise InvalidArgumentError(
-            "Both user and password must be specified together", argument="service", value=shown(url)
-        )
+        given, missing = ("user", "password") if parts.username else ("password", "user")
+        raise invalid(url, f"it has a {given} without a {missing}; write both or neither")
     return parts, _decoded(url, "user", parts.username), _decoded(url, "password", parts.password)
 
 
@@ -85,13 +84,13 @@ def options_of(url: str, query: str) -> dict[str, str]:
     for pair in query.split("&") if query else ():
         name, equals, value = pair.partition("=")
         if not equals:
-            raise invalid(url, "an option in it is not written name=value")
+            raise invalid(url, "an option in it has no value; write name=value")
         ((name, value),) = parse_qsl(f"{name}={value}", keep_blank_values=True)
         if name not in OPTIONS:
             near = nearest(name, OPTIONS)
             advice = f"did you mean {near}?" if near else f"there are {', '.join(OPTIONS)}"
             raise InvalidArgumentError(
-                f"There is no option {printable(name, 40)!r} of the service URL {shown(url)}; {advice}",
+                f"the service URL {shown(url)} has the option {printable(name, 40)!r}, which does not exist; {advice}",
                 argument="service",
                 value=shown(url),
             )
@@ -104,13 +103,23 @@ def options_of(url: str, query: str) -> dict[str, str]:
 
 def invalid(url: object, why: str) -> InvalidArgumentError:
     """Return the error for an invalid URL."""
-    return InvalidArgumentError(f"Service {shown(url)} is not a valid URL: {why}", argument="service", value=shown(url))
+    return InvalidArgumentError(
+        f"the service URL {shown(url)} is not valid: {why}", argument="service", value=shown(url)
+    )
+
+
+def unusable(service: object) -> InvalidArgumentError:
+    """Return the error for a service that is neither a URL, a list of URLs nor a function."""
+    kind = type(service).__name__
+    return InvalidArgumentError(
+        f"service is of type {kind}; give a URL, a list of URLs or a function", argument="service"
+    )
 
 
 def _wrong(url: str) -> str | None:
     """Return why a text is not a URL with a host, or None if it is one."""
     if url != url.strip():
-        return "it begins or ends with white space; take that out"
+        return "it begins or ends with white space; remove it"
     found = _PREFIX.fullmatch(url)
     rest = found[2] if found else url
     is_web = url.lower().startswith(("http:", "https:"))
@@ -122,7 +131,7 @@ def _wrong(url: str) -> str | None:
     if _BAD_ESCAPE.search(login):
         return "its user or password has the character '%'; write it as %25"
     if "://" not in url:
-        return "it begins with no scheme; write amqp://HOST or amqps://HOST"
+        return "it has no scheme; write amqp://HOST or amqps://HOST"
     if not url.isprintable() or " " in url:
         return "it has a space or a character that cannot be printed"
     try:
@@ -130,18 +139,18 @@ def _wrong(url: str) -> str | None:
     except ValueError:
         parts = None
     if parts is None:
-        return "its host is no name and no IP address; an IPv6 address stands in brackets"
+        return "its host is neither a name nor an IP address; write an IPv6 address in brackets"
     try:
         port_fits = parts.port != 0
     except ValueError:
         port_fits = False
     if not port_fits:
-        return "its port is not a number from 1 to 65535 (after a user and a password come @ and the host)"
+        return "its port is not a number from 1 to 65535; write @ between a password and the host"
     host = unquote(parts.hostname or "")
     if not host:
-        return "it names no host"
+        return "it has no host; write amqp://HOST"
     if "," in host or " " in host or not host.isprintable():
-        return "its host has a comma, a space or a control character; in a list each URL has its own scheme"
+        return "its host has a comma, a space or a control character; in a list, give each URL its scheme"
     return "it has a '#'; write it as %23" if "#" in url else None
 
 
@@ -165,7 +174,7 @@ def _check_heartbeat(text: str | None) -> None:
         fits = False
     if not fits:
         raise InvalidArgumentError(
-            f"heartbeat={text} in the service URL is not a number of seconds from {least:g} to {most:g}",
+            f"the service URL has heartbeat={text}; give a number of seconds from {least:g} to {most:g}",
             argument="heartbeat",
             value=text,
         )

@@ -57,7 +57,7 @@ export async function post(sentence) {
 export const fetchReplies = (after, seconds) =>
   request(`rest/wordsuppercase?after=${after}&most=${MOST}&wait=${seconds}`);
 
-// The command that starts one more worker, and perhaps a note.
+// The command that starts one more worker, perhaps a note, and the address of the server's console if it is known.
 export const fetchWorker = () => request("rest/worker");
 
 // "connected", "disconnected" (front end from server) or "offline" (page from front end).

@@ -89,7 +89,9 @@ function setCommand(node, command) {
   node.replaceChildren(...command.split(" ").flatMap((part, i) => [i ? " " : "", element("span", "", part)]));
 }
 
-export function showWorkerCommand({ command, note }) {
+export function showWorkerCommand({ command, note, console }) {
+  byId("console").hidden = !console;
+  if (console) byId("console").href = console;
   for (const node of document.querySelectorAll("[data-command=worker]")) setCommand(node, command);
   byId("slow-motion").hidden = !command.endsWith("-m backend");
   setCommand(byId("slow-command"), `${command} --delay 0.5`);

@@ -24,7 +24,7 @@ class Certificates:
 
     @cached_property
     def authority(self) -> str:
-        """What to trust."""
+        """The file of the authority to trust."""
         path = self._folder / "authority.pem"
         self._authority.cert_pem.write_to_path(path)
         return str(path)

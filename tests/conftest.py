@@ -19,6 +19,10 @@ from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
 # The tests start some hundred Pythons: without byte code each of them compiles all of our modules first.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# A shell lets programs in the background ignore Ctrl-C, and the programs of the tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TEST_TIMEOUT = 300
 """Seconds after which a test is ended from outside, whatever it waits for."""
 
@@ -45,8 +49,9 @@ def spawn() -> Iterator[Spawn]:
         env: dict[str, str] | None = None,
         cwd: Path = ROOT,
         timeout: float = START_TIMEOUT,
+        base: dict[str, str] | None = None,
     ) -> Process:
-        process = Process(command or [sys.executable, *args], env, cwd)
+        process = Process(command or [sys.executable, *args], env, cwd, base)
         processes.append(process)
         if ready is not None:
             process.expect(ready, timeout)

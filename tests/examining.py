@@ -29,7 +29,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def examine(*arguments: str, status: int = 0, **environ: str) -> list[dict[str, Any]]:
-    """What the doctor finds; it has to end with this status."""
+    """Run the doctor, which must end with this status; return its findings."""
     done = run("--json", *arguments, **environ)
     assert done.returncode == status, done.stdout + done.stderr
     report = json.loads(done.stdout)

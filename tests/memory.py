@@ -1,4 +1,4 @@
-"""How much memory the process of the tests uses."""
+"""The memory of the process that runs the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is around the replies and dead letters of a service, for outcomes that no broker of ours gives."""
+"""The surroundings of a service's replies and dead letters, for outcomes that no broker of the tests gives."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class World:
     def now(self) -> float:
         return time.monotonic()
 
-    def publish(self, topic: str, message: bytes, *, mandatory: bool, on_outcome: Any) -> None:
+    def publish(
+        self, topic: str, message: bytes, *, mandatory: bool, on_outcome: Any, timeout: float | None = None
+    ) -> None:
         assert topic in ("response/me", "macaque/dead/work") and mandatory
         self.sent.append((message, on_outcome))
 

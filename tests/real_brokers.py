@@ -21,7 +21,7 @@ SCRIPT_TIMEOUT = 200
 
 
 def script(name: str, *args: str) -> str:
-    """What `scripts/NAME args` prints. AssertionError, with its complaint, when it fails."""
+    """Return the output of `scripts/NAME args`. Raises AssertionError with its complaint if it fails."""
     command = [sys.executable, str(ROOT / "scripts" / name), *args]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
@@ -44,7 +44,7 @@ class Broker:
     limits_deliveries = False
     """It can be told how often to give a message out."""
     keeps = True
-    """What it has accepted is there after a crash."""
+    """Whether accepted messages survive a crash."""
 
     def remember(self) -> None:
         """Wait until it has on disk what was declared."""

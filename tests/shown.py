@@ -1,4 +1,4 @@
-"""How a value is shown in the name of a test."""
+"""Values in the names of tests."""
 
 from __future__ import annotations
 

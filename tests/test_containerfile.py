@@ -36,7 +36,7 @@ STAGES = stages()
 
 
 def values(stage: str, instruction: str) -> list[str]:
-    """What a stage says to an instruction, after what the stages say that it begins with."""
+    """Return the values of an instruction in a stage, after those of the stages that it begins with."""
     image, instructions = STAGES[stage]
     before = values(image, instruction) if image in STAGES else []
     return before + [value for name, value in instructions if name == instruction]

@@ -13,7 +13,7 @@ from processes import ROOT
 
 SHARED = {"mqlight.environment", "mqlight.log", "mqlight.log_format"}
 """Files of mqlight that stand on the lowest layer, and that every other one may use."""
-MQLIGHT = {"mqlight.dialects", "mqlight.net", "mqlight.amqp", *SHARED}
+MQLIGHT = {"mqlight.dialects", "mqlight.net", "mqlight.net.tls", "mqlight.amqp", *SHARED}
 
 # What each layer may import of ours. The longest name that fits a module is its layer.
 LAYERS = {
@@ -22,10 +22,12 @@ LAYERS = {
     "mqlight.log": {"mqlight.amqp"},
     "mqlight.log_format": {"mqlight.amqp"},
     "mqlight.dialects": {"mqlight.dialects", "mqlight.amqp"},
-    "mqlight.net": {"mqlight.net", "mqlight.amqp", "mqlight.log"},
-    "mqlight.server": {"mqlight.server", "mqlight.amqp", *SHARED},
+    "mqlight.net": {"mqlight.net", "mqlight.net.tls", "mqlight.amqp", "mqlight.log"},
+    "mqlight.net.tls": {"mqlight.amqp"},
+    "mqlight.server": {"mqlight.server", "mqlight.amqp", "mqlight.net.tls", *SHARED},
     "mqlight": {"mqlight", *MQLIGHT},
     "macaque": {"macaque", "mqlight", *MQLIGHT},
+    "macaque.testing": {"macaque.testing", "macaque", "mqlight", "mqlight.server", *MQLIGHT},
     "backend": {"backend", "macaque"},
     "frontend": {"frontend", "macaque"},
     "examples": {"macaque", "mqlight"},
@@ -41,6 +43,8 @@ PURE = [
     "frontend/settings.py",
     "macaque/arguments.py",
     "macaque/clocks.py",
+    "macaque/context.py",
+    "macaque/control.py",
     "macaque/cycles.py",
     "macaque/dead_letter.py",
     "macaque/deadlines.py",
@@ -48,12 +52,17 @@ PURE = [
     "macaque/environment.py",
     "macaque/errors.py",
     "macaque/faults.py",
+    "macaque/hooks.py",
     "macaque/idempotency.py",
+    "macaque/kinds.py",
     "macaque/pending.py",
     "macaque/plain.py",
     "macaque/policy.py",
+    "macaque/published.py",
     "macaque/registry.py",
     "macaque/retries.py",
+    "macaque/traces.py",
+    "macaque/typed.py",
     "mqlight/arguments.py",
     "mqlight/environment.py",
     "mqlight/errors.py",
@@ -66,19 +75,48 @@ PURE = [
     "mqlight/payload.py",
     "mqlight/server/access.py",
     "mqlight/server/broker.py",
-    *(f"mqlight/server/console/{name}.py" for name in ("__init__", "clients", "content", "history", "query", "why")),
+    "mqlight/server/capacity.py",
+    "mqlight/server/client.py",
+    "mqlight/server/directory.py",
+    "mqlight/server/dispatcher.py",
+    "mqlight/server/records.py",
+    *(
+        f"mqlight/server/console/{name}.py"
+        for name in (
+            "__init__",
+            "calls",
+            "clients",
+            "content",
+            "dead",
+            "demo",
+            "destinations",
+            "history",
+            "mailbox",
+            "messages",
+            "overview",
+            "query",
+            "services",
+            "views",
+            "why",
+        )
+    ),
     "mqlight/server/journal.py",
     "mqlight/server/limits.py",
+    "mqlight/server/links.py",
     "mqlight/server/observer.py",
     "mqlight/server/permissions.py",
     "mqlight/server/queued.py",
     "mqlight/server/sasl.py",
     "mqlight/server/throttle.py",
     "mqlight/server/password_cache.py",
-    "mqlight/backoff.py",
+    "mqlight/reconnect.py",
+    "mqlight/outgoing.py",
     "mqlight/sender.py",
+    "mqlight/senders.py",
     "mqlight/protocol.py",
     "mqlight/subscription.py",
+    "mqlight/subscriptions.py",
+    "mqlight/timers.py",
     *sorted({f"{folder}/{path.name}" for folder in PURE_FOLDERS for path in (ROOT / folder).glob("*.py")}),
 ]
 IMPURE = {
@@ -86,6 +124,8 @@ IMPURE = {
     "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading",
     "time", "urllib",
 }  # fmt: skip
+ERRORS_OF = {"asyncio", "concurrent", "sys"}
+"""Modules that macaque/errors.py imports only for the classes of their errors, by the version of Python."""
 IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today", "uuid1", "uuid4"}
 
 PROTON = {"proton", "cproton", "cproton_ffi"}
@@ -103,51 +143,7 @@ CIRCLES = [
     },
     # A message, its trace, and its consumer.
     {"mqlight.server.destination", "mqlight.server.observer", "mqlight.server.queued"},
-    # A client and its links, likewise: for each message a link uses fields of its client.
-    {"mqlight.server.protocol", "mqlight.server.links"},
 ]
-LONG = {
-    "mqlight/connection.py",
-    "mqlight/protocol.py",
-    "mqlight/server/broker.py",
-    "mqlight/server/protocol.py",
-    "mqlight/server/console/views.py",
-    "mqlight/server/listener.py",
-}
-"""Files that are still to be split."""
-UNTESTED = {
-    "mqlight/amqp/connection.py",
-    "mqlight/amqp/constructors.py",
-    "mqlight/amqp/handlers.py",
-    "mqlight/amqp/incoming.py",
-    "mqlight/amqp/decoder.py",
-    "mqlight/amqp/sasl.py",
-    "mqlight/amqp/sections.py",
-    "mqlight/amqp/termini.py",
-    "mqlight/amqp/types.py",
-    "mqlight/amqp/unsent.py",
-    "mqlight/amqp/fast_frames.py",
-    "mqlight/amqp/values.py",
-    "mqlight/inbox.py",
-    "mqlight/outbox.py",
-    "mqlight/sender.py",
-    "mqlight/server/console/acting.py",
-    "mqlight/server/console/app.py",
-    "mqlight/server/console/calls.py",
-    "mqlight/server/console/clients.py",
-    "mqlight/server/console/dead.py",
-    "mqlight/server/console/frames.py",
-    "mqlight/server/console/reading.py",
-    "mqlight/server/console/sessions.py",
-    "mqlight/server/console/views.py",
-    "mqlight/server/console/web.py",
-    "mqlight/server/commands.py",
-    "mqlight/server/observer.py",
-    "mqlight/server/writer.py",
-    "mqlight/server/publication.py",
-    "mqlight/net/driver.py",
-}
-"""Files that are tested under another name only."""
 
 
 def module(path: Path) -> str:
@@ -259,8 +255,7 @@ def test_a_file_and_a_class_fit_in_a_head(path: Path) -> None:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.ClassDef)
     }
-    fits = text.count("\n") <= MOST_LINES and max(lines.values(), default=0) <= MOST_LINES_OF_A_CLASS
-    assert fits is not (name_of(path) in LONG), (text.count("\n"), lines)
+    assert text.count("\n") <= MOST_LINES and max(lines.values(), default=0) <= MOST_LINES_OF_A_CLASS, lines
 
 
 @pytest.mark.parametrize("path", STRICT, ids=name_of)
@@ -268,13 +263,14 @@ def test_a_file_has_its_tests_in_a_file_of_its_name(path: Path) -> None:
     if not path.name.startswith("__"):
         inner = path.relative_to(ROOT).parent
         places = [ROOT / "tests" / inner, ROOT / "tests" / path.parent.name]
-        tested = any((place / f"test_{path.name}").exists() for place in places)
-        assert tested is not (name_of(path) in UNTESTED)
+        assert any((place / f"test_{path.name}").exists() for place in places)
 
 
 @pytest.mark.parametrize("path", [ROOT / name for name in PURE], ids=name_of)
 def test_a_pure_file_imports_no_socket_thread_clock_file_or_environment(path: Path) -> None:
     found = {imported.split(".")[0] for imported in imports(path, for_types_too=False)}
+    if path.name == "errors.py":
+        found -= ERRORS_OF
     assert not found & IMPURE, f"{name_of(path)} imports {sorted(found & IMPURE)}"
 
 

@@ -1,4 +1,4 @@
-"""What starts the application: the Procfile, Cloud Foundry's manifest and the Makefile say the same."""
+"""The start of the application: the Procfile, Cloud Foundry's manifest and the Makefile agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is published: `python -m build`, what is in its files, and a wheel that works where nothing else of ours is."""
+"""The packages: `python -m build`, the content of its files, and a wheel that works without the checkout."""
 
 from __future__ import annotations
 
@@ -68,7 +68,16 @@ def tracked(*folders: str) -> set[str]:
 
 
 def test_the_source_distribution_has_what_it_needs_and_nothing_stray(sdist: set[str]) -> None:
-    named = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "pyproject.toml", "setup.py"}
+    named = {
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "SECURITY.md",
+        "pyproject.toml",
+        "setup.py",
+    }
     made = {path for path in sdist if path.endswith(".egg-info") or ".egg-info/" in path} | {"PKG-INFO", "setup.cfg"}
     assert sdist - made == named | tracked("macaque", "mqlight", "docs", "examples")
 

@@ -14,6 +14,7 @@ import pytest
 
 import frames
 import macaque
+from macaque.control import cancel_topic, decode_control, encode_cancel, encode_end, encode_grant, encode_part
 from macaque.envelope import (
     Fault,
     Reply,
@@ -41,7 +42,7 @@ class Example:
 
     @property
     def message(self) -> bytes:
-        """What a transfer carries."""
+        """The payload of a transfer."""
         return self.data[codec.read(self.data, 8, len(self.data))[1] :]
 
 
@@ -51,8 +52,8 @@ def examples() -> list[Example]:
 
 
 EXAMPLES = examples()
-REQUEST, REPLY, ERROR, LISTEN, LISTENING, CREDIT, SENDER, BARE_REQUEST, TAKEN, BARE_REPLY, BARE_ERROR, *_ = EXAMPLES
-_, RELEASED = EXAMPLES[-2:]
+REQUEST, REPLY, ERROR, LISTEN, LISTENING, CREDIT, SENDER, BARE_REQUEST, TAKEN, BARE_REPLY, BARE_ERROR = EXAMPLES[:11]
+_, RELEASED, CANCEL, PART, END, GRANT = EXAMPLES[11:]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.text[:60])
@@ -61,7 +62,7 @@ def test_the_text_says_what_is_in_the_frame(example: Example) -> None:
 
 
 def test_the_page_has_every_step_of_a_call() -> None:
-    assert len(EXAMPLES) == 13
+    assert len(EXAMPLES) == 17
     assert RELEASED.text.startswith("disposition(") and "released()" in RELEASED.text
 
 
@@ -76,6 +77,19 @@ def test_the_envelopes_of_the_page_are_those_that_macaque_sends() -> None:
     assert REPLY.message.endswith(encode_reply(request, {"title": "Buy groceries"}))
     second = msgspec.structs.replace(request, uuid=decode_reply(ERROR.message).uuid)
     assert ERROR.message.endswith(encode_fault(second, Fault(404, "no such task")))
+
+
+def test_the_messages_of_streams_on_the_page_are_those_that_macaque_sends() -> None:
+    part, control = decode_reply(PART.message), "macaque/stream/todo_server/1"
+    assert (part.seq, part.more, part.control) == (0, True, control)
+    request = Request(part.uuid, None, "response/todo_client")
+    assert PART.message == encode_part(request, part.data, 0, control)
+    assert END.message == encode_end(request, decode_reply(END.message).seq or 0)
+    assert GRANT.message == encode_grant(part.uuid, control, 48, 28.0)
+    cancelled = decode_control(CANCEL.message)
+    topic = cancel_topic("todo/find")
+    assert CANCEL.message == encode_cancel(cancelled.uuid, topic, int(cancelled.expires or 0), 29.5)
+    assert cancelled.expires == decode_request(REQUEST.message).expires
 
 
 def test_the_bare_messages_of_the_page_are_answered_by_those_under_them() -> None:
@@ -132,12 +146,15 @@ def test_the_schema_is_a_schema() -> None:
 
 
 def test_what_macaque_sends_is_valid() -> None:
-    request = Request("u", None, "response/c", 1.0, 2.0, "c")
+    request = Request("u", None, "response/c", 1.0, 2.0, "c", 0, window=32)
     assert valid(msgspec.to_builtins(request))
     assert valid(body(encode_request("u", "t", {"a": [1, None]}, "response/c", now=1.0, timeout=2.0)))
     assert valid(body(encode_reply(request, None)))
     for fault in (Fault(404, "no"), Fault("gone", "no", "KeyError", {"a": 1}, True, "Traceback ...")):
         assert valid(body(encode_fault(request, fault)))
+        assert valid(body(encode_fault(request, fault, 3)))
+    assert valid(body(encode_part(request, 1, 0, "macaque/stream/s/1")))
+    assert valid(body(encode_end(request, 0)))
 
 
 @pytest.mark.parametrize(

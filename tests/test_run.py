@@ -47,7 +47,7 @@ def exists(pid: int) -> bool:
 
 @dataclass(frozen=True)
 class Running:
-    """What `make run` runs: its own process, the address of the page, and the pid of each process by its name."""
+    """A run of `make run`: its own process, the address of the page, and the pid of each process by its name."""
 
     run: Process
     page: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import time
 from typing import Any
 
 import msgspec
@@ -90,7 +92,7 @@ class Subscription:
 class Memory:
     """A transport. It is one lane as well, for all: functions run in the order of their submission."""
 
-    error = url = dialect = None
+    error = url = dialect = peer = None
 
     def __init__(self, network: Network, on_state: Callable[..., object] | None = None) -> None:
         self.state = State.STOPPED
@@ -117,6 +119,8 @@ class Memory:
     def now(self) -> float:
         return self._network.time
 
+    wall = staticmethod(time)
+
     def every(self, call: Callable[[float], object]) -> None:
         self.clocked.append(call)
 
@@ -130,6 +134,10 @@ class Memory:
 
     def before_blocking(self) -> None:
         self._network.run()
+
+    def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        self._network.run()
+        return lock.acquire(timeout=seconds)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from macaque.cli import call, dead, doctor, run, top
+from macaque.cli import bench, call, dead, doctor, gather, notify, run, services, stream, sub, top
 from macaque.cli.terminal import Commands
 
 __all__ = ["main"]
@@ -19,5 +19,18 @@ def main() -> None:
     """Microservices over AMQP 1.0."""
 
 
-for command in call.call, dead.dead, doctor.doctor, run.run, top.top:
+for command in (
+    bench.bench,
+    call.call,
+    dead.dead,
+    doctor.doctor,
+    gather.gather,
+    notify.notify,
+    run.run,
+    services.ping,
+    services.services,
+    stream.stream,
+    sub.sub,
+    top.top,
+):
     main.add_command(command)

@@ -8,10 +8,10 @@ import os
 import click
 
 from macaque.arguments import checked_seconds
+from macaque.broker import resolve
 from macaque.cli.terminal import broker_option, fail, print_json, quiet, unusable_broker
 from macaque.doctor.examination import ROLES, TOPIC, Examination
 from macaque.doctor.finding import Finding, Status
-from mqlight.addresses import resolve
 from mqlight.amqp import COMPILED
 from mqlight.amqp.text import printable
 from mqlight.amqp.topics import is_wild, validate_topic

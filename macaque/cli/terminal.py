@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -12,7 +13,17 @@ import msgspec
 from mqlight.amqp.text import nearest, printable
 from mqlight.errors import InvalidArgumentError
 
-__all__ = ["Commands", "broker_option", "fail", "json_line", "print_json", "quiet", "shortened", "unusable_broker"]
+__all__ = [
+    "Commands",
+    "broker_option",
+    "fail",
+    "json_line",
+    "print_json",
+    "quiet",
+    "shortened",
+    "table",
+    "unusable_broker",
+]
 
 
 class Commands(click.Group):
@@ -54,6 +65,15 @@ def print_json(value: Any) -> None:
     """Print a value as indented JSON, without control codes for a terminal."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=4).decode()
     click.echo("\n".join(map(_escaped, text.split("\n"))))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns below their heads, which are bold on a terminal."""
+    cells = [[printable(cell, 200) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    for row in [list(heads), *cells]:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        click.echo(click.style(line, bold=True) if row == list(heads) else line)
 
 
 def json_line(value: Any) -> str:

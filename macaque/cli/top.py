@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import click
 import msgspec
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["top"]
 
 ADDRESS = "http://127.0.0.1:9180/"
+NEAR = {"127.0.0.1", "::1", "localhost"}
 ROWS = 12
 """The most destinations, and the most messages, that are shown."""
 PATIENCE = 30.0
@@ -27,45 +33,104 @@ PATIENCE = 30.0
 
 
 @click.command()
-@click.option("--console", "address", default=ADDRESS, show_default=True, metavar="URL", help="The server's console.")
+@click.option(
+    "--console", "address", metavar="URL",
+    help=f"The server's console; http://USER:PASSWORD@HOST:PORT logs in. [default: MACAQUE_CONSOLE, or {ADDRESS}]",
+)  # fmt: skip
 @click.option("--once", is_flag=True, help="Print one picture, and end.")
-def top(address: str, once: bool) -> None:
+def top(address: str | None, once: bool) -> None:
     """Show the development server live: its destinations, their members, and the newest messages."""
     try:
         from rich.console import Console
         from rich.live import Live
     except ModuleNotFoundError:
         fail(2, "top needs rich: pip install 'macaque-amqp[server]'")
-    console = Console(highlight=False)
+    console, site = Console(highlight=False), _Site(address or os.environ.get("MACAQUE_CONSOLE") or ADDRESS)
     try:
-        frames = _frames(address)
-        picture = _picture(next(frames))
-        if once:
-            console.print(picture)
-            return
-        with Live(picture, console=console, screen=True, auto_refresh=False) as live:
-            for frame in frames:
-                live.update(_picture(frame), refresh=True)
+        with site.logged_in():
+            frames = site.frames()
+            picture = _picture(next(frames))
+            if once:
+                console.print(picture)
+                return
+            with Live(picture, console=console, screen=True, auto_refresh=False) as live:
+                for frame in frames:
+                    live.update(_picture(frame), refresh=True)
     except KeyboardInterrupt:
         return
     except urllib.error.HTTPError as error:
         with error:
-            known = error.code == 401
-        fail(2, f"the console at {address} has users: open it in a browser" if known else f"{address}: {error}")
+            reason = _reason(error)
+        fail(2, f"the console at {site.address} refused: {reason}")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        fail(2, f"there is no console at {address} ({reason}); give its address with --console")
-    fail(2, f"the console at {address} has ended")
+        reason = str(getattr(error, "reason", None) or error)
+        fail(2, f"there is no console at {site.address} ({reason}); give its address with --console")
+    fail(2, f"the console at {site.address} has ended")
 
 
-def _frames(address: str) -> Iterator[dict[str, Any]]:
-    """Yield the frames of the console, one dict each. Raises OSError and ValueError."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{address.rstrip('/')}/api/stream?view=messages", timeout=PATIENCE) as response:
-        for line in response:
-            if line.startswith(b"data: ") and line != b"data: {}\n":
-                yield msgspec.json.decode(line[6:])
-    raise OSError("it has ended")
+class _Site:
+    """A console, and the login there. The URL may have a user and a password."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        self.address = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/", "", ""))
+        """The URL without the user and the password."""
+        self._user = unquote(parts.username or "")
+        self._password = unquote(parts.password or "")
+        if self._user and parts.scheme != "https" and parts.hostname not in NEAR:
+            fail(2, f"a password goes to {host} over https only, or through a tunnel to this machine")
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())
+        )
+
+    @contextmanager
+    def logged_in(self) -> Iterator[None]:
+        """Log in if the console asks for it, and log out at the end.
+
+        Raises:
+            OSError: There is no console, or it refused the login.
+            ValueError: The URL is invalid, or leads to something else.
+        """
+        with self._open("api/session") as response:
+            session = msgspec.json.decode(response.read(), type=dict[str, Any])
+        if not session.get("login"):
+            yield
+            return
+        if not self._user and not sys.stdin.isatty():
+            reason = "give http://USER:PASSWORD@HOST:PORT/ with --console or in MACAQUE_CONSOLE"
+            fail(2, f"the console at {self.address} has users: {reason}")
+        user = self._user or click.prompt("User", err=True)
+        password = self._password or click.prompt("Password", hide_input=True, err=True)
+        self._open("api/login", {"user": user, "password": password}).close()
+        with self._open("api/session") as response:
+            token = msgspec.json.decode(response.read(), type=dict[str, Any]).get("token", "")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                self._open("api/logout", {}, token).close()
+
+    def _open(self, path: str, body: dict[str, str] | None = None, token: str = "page") -> Any:
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {} if data is None else {"Content-Type": "application/json", "X-Console": token}
+        return self._opener.open(urllib.request.Request(self.address + path, data, headers), timeout=PATIENCE)
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        """Yield the frames of the console, one dict each. Raises OSError and ValueError."""
+        with self._open("api/stream?view=messages") as response:
+            for line in response:
+                if line.startswith(b"data: ") and line != b"data: {}\n":
+                    yield msgspec.json.decode(line[6:])
+        raise OSError("it has ended")
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """Return the sentence in the console's answer."""
+    try:
+        return str(msgspec.json.decode(error.read(), type=dict[str, Any])["error"])
+    except (ValueError, KeyError, OSError):
+        return str(error)
 
 
 def _picture(frame: dict[str, Any]) -> Group:

@@ -75,7 +75,7 @@ class Examination:
         try:
             endpoints = self._all.urls()
         except MQLightError as error:
-            advice = "see what is wrong with that URL: it has to answer with JSON that names the broker's addresses"
+            advice = "correct that URL; it must answer with JSON that lists the broker's addresses"
             url = getattr(error, "url", None) or ""
             yield Finding(step="name", status=Status.FAILED, said=str(error), advice=advice, url=url)
             return
@@ -133,7 +133,7 @@ class Examination:
 
         def subscribe() -> str:
             probe(client_id).subscribe(topic, ttl=REPLY_TTL, credit=10, on_delivery=deliver)
-            return f"a caller may listen to the topic of its replies ({topic})"
+            return f"a caller may subscribe to the topic of its replies ({topic})"
 
         wanted = Wanted(client_id, topic, ttl=REPLY_TTL)
         return self._tried("replies", subscribe, lambda: self._may_subscribe(wanted))
@@ -143,7 +143,7 @@ class Examination:
 
         def subscribe() -> str:
             probe().subscribe(topic, SHARE, ttl=SHARE_TTL)
-            return f"a service may be a member of a share ({SHARE} of {topic})"
+            return f"a service may subscribe to a share ({SHARE} of {topic})"
 
         wanted = Wanted("", topic, SHARE, ttl=SHARE_TTL)
         return self._tried("share", subscribe, lambda: self._may_subscribe(wanted))
@@ -154,7 +154,7 @@ class Examination:
         def send() -> str:
             told = not probe().send(topic)
             said = "a caller may send to a topic"
-            return said + (", and is told that nobody listens there" if told else "")
+            return said + (", and learns that no service listens" if told else "")
 
         return self._tried("send", send, lambda: self._may_send(topic))
 
@@ -167,7 +167,7 @@ class Examination:
             try:
                 seconds = arrived.get(timeout=self._timeout) - begin
             except Empty:
-                said = f"the broker took a reply and did not deliver it within {self._timeout:g} s"
+                said = f"the broker accepted a reply, and did not deliver it within {self._timeout:g} s"
                 raise MQLightError(said) from None
             return f"a reply reached its caller after {seconds * 1000:.1f} ms"
 
@@ -208,15 +208,15 @@ class Examination:
                 app.close(LEAVE)
             return f"a service answered {CALLS} calls, in {median(took):.1f} ms (median; the first in {took[0]:.1f} ms)"
 
-        return self._tried("call", call, lambda: "mend what failed above, and see what the broker's log says")
+        return self._tried("call", call, lambda: "correct the failed steps above, and read the broker's log")
 
     def _size(self, probes: list[Exchange]) -> Finding:
         size = min((limit for probe in probes if (limit := probe.connection.max_message_size)), default=0)
         if not size:
-            return self._found("size", Status.OK, "the broker names no limit to the size of a message")
-        said = f"a message may have {size} bytes"
+            return self._found("size", Status.OK, "the broker gives no limit for the size of a message")
+        said = f"a message can have at most {size} bytes"
         if size < SMALL:
-            advice = "raise the broker's limit if your calls or answers may be larger"
+            advice = "raise the broker's limit if your requests or replies can be larger"
             return self._found("size", Status.WARNING, said, advice)
         return self._found("size", Status.OK, said)
 
@@ -224,11 +224,11 @@ class Examination:
         def forget() -> str:
             for probe in probes:
                 probe.forget()
-            return "what was made for this is gone again"
+            return "the test topics and queues are deleted"
 
         advice = (
-            "allow the user to delete it, or give it more time (--timeout): a cluster takes long over that while "
-            "a node is away; what is left goes with its time to live, where the broker has that"
+            "allow the user to delete queues, or give more time with --timeout: a cluster is slow while a node is "
+            "away; otherwise the broker deletes the rest when its time to live is over"
         )
         return self._tried("forget", forget, lambda: advice)
 
@@ -249,23 +249,28 @@ class Examination:
         if self._dialect.name == "rabbitmq":
             queue = self._dialect.source(wanted).link
             return (
-                f"allow {self._user()} to configure, write and read the queue {queue} and to read amq.topic "
-                f"(rabbitmqctl set_permissions), there with the key {key_of_pattern(wanted.pattern)} if it has topic "
-                f"permissions (set_topic_permissions)"
+                f"allow {self._user()} to configure, write and read the queue {queue}, and to read amq.topic "
+                f"(rabbitmqctl set_permissions); with topic permissions, allow the key "
+                f"{key_of_pattern(wanted.pattern)} of amq.topic (set_topic_permissions)"
             )
         if self._dialect.name == "mqlight":
-            return f"in the server's users file, give {self._user()} the line `subscribe {wanted.pattern}`"
-        return f"allow {self._user()} to receive from {wanted.pattern}, and to make and delete what that needs"
+            return f"add the line `{self._line()} subscribe {wanted.pattern}` to the server's users file"
+        return f"allow {self._user()} to receive from {wanted.pattern}, and to create and delete its address and queue"
 
     def _may_send(self, topic: str) -> str:
         if self._dialect.name == "rabbitmq":
             return (
-                f"allow {self._user()} to write to amq.topic (rabbitmqctl set_permissions), there with the key "
-                f"{key_of_topic(topic)} if it has topic permissions (set_topic_permissions)"
+                f"allow {self._user()} to write to amq.topic (rabbitmqctl set_permissions); with topic permissions, "
+                f"allow the key {key_of_topic(topic)} of amq.topic (set_topic_permissions)"
             )
         if self._dialect.name == "mqlight":
-            return f"in the server's users file, give {self._user()} a line like `send {topic}`"
+            return f"add a line like `{self._line()} send {topic}` to the server's users file"
         return f"allow {self._user()} to send to {topic}"
+
+    def _line(self) -> str:
+        """Return the first word of the user's lines in a users file of our server."""
+        assert self._endpoint is not None
+        return self._endpoint.user or ("USER" if self._service.shows_certificate else "anonymous")
 
     def _user(self) -> str:
         assert self._endpoint is not None

@@ -10,6 +10,8 @@ __all__ = ["LIMITS", "Finding", "Status"]
 
 
 class Status(str, enum.Enum):
+    """The result of a step. A warning does not stop the examination."""
+
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
@@ -23,6 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     `size` or `forget`."""
     status: Status
     said: str
+    """The result in words."""
     advice: str | None = None
     """The remedy; None if the status is ok."""
     url: str
@@ -30,41 +33,41 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SILENT = (
-    "nobody says that no service listens: a call without a service ends in Timeout, and not at once in NoResponders",
-    "give calls a timeout that is as long as you want to wait for that",
+    "the broker does not report a missing service: such a call ends in Timeout, not at once in NoResponders",
+    "give each call a timeout that you can wait for",
 )
 _TWINS = (
-    "a second client with the same id does not replace the first one: both are connected",
-    "let each program make its own id (no cid)",
+    "the broker accepts two clients with the same id; the second one does not replace the first one",
+    "leave out cid, so that each program gets an id of its own",
 )
 
 LIMITS: dict[str, tuple[tuple[str, str], ...]] = {
     "mqlight": (),
-    "rabbitmq": (("a topic has 255 bytes at the most", "keep topics shorter than that"), _TWINS),
+    "rabbitmq": (("a topic can have at most 255 bytes", "keep topics shorter"), _TWINS),
     "artemis": (
         _SILENT,
         (
-            "a destination has no time to live: it stays until it is unsubscribed from",
-            "have an operator delete what clients that were killed have left",
+            "a destination has no time to live; it exists until its client unsubscribes",
+            "delete the destinations of killed clients yourself",
         ),
         _TWINS,
         (
-            "not each delivery to a worker that died is counted: a request may be tried more often than it should",
-            "see to the requests that come again and again",
+            "the broker does not count every delivery to a worker that died; a request may get too many attempts",
+            "watch for requests that are delivered again and again",
         ),
     ),
     "ibm-mq": (
         _SILENT,
         (
-            "a message cannot be rejected: what a worker cannot read is accepted and logged",
-            "look for it in the logs of the workers",
+            "a worker cannot reject a message; it accepts and logs a message that it cannot read",
+            "look for such messages in the logs of the workers",
         ),
     ),
     "plain": (
         _SILENT,
         (
-            "there are no wildcards: services listen to topics that are spelt out, and there are no dead letters",
-            "name the dialect in the URL (?dialect=), if the broker is one of those in docs/brokers.md",
+            "the broker has no wildcards, so services need exact topics, and there are no dead letters",
+            "if docs/brokers.md lists the broker, name its dialect in the URL with ?dialect=",
         ),
     ),
 }

@@ -33,11 +33,11 @@ def reach(service: Addresses, endpoint: Endpoint, timeout: float) -> Iterator[Fi
     try:
         addresses = _resolved(endpoint, timeout)
     except OSError as error:
-        advice = "check the host in the URL, and that this machine's DNS or hosts file has it"
+        advice = "check the host in the URL, and this machine's DNS and hosts file"
         said = f"{host} has no address: {error.strerror or error}"
         yield Finding(step="name", status=Status.FAILED, said=said, advice=advice, url=url)
         return
-    said = f"{host} is an address" if addresses == [host] else f"{host} is {', '.join(addresses)}"
+    said = f"{host} is an IP address" if addresses == [host] else f"{host} has the address {', '.join(addresses)}"
     yield Finding(step="name", status=Status.OK, said=said, url=url)
 
     begin = monotonic()
@@ -47,16 +47,16 @@ def reach(service: Addresses, endpoint: Endpoint, timeout: float) -> Iterator[Fi
         yield _not_connected(endpoint, error)
         return
     with sock:
-        said = f"port {endpoint.port} took the connection after {_ms(begin)}"
+        said = f"port {endpoint.port} accepted the connection after {_ms(begin)}"
         yield Finding(step="tcp", status=Status.OK, said=said, url=url)
         if endpoint.scheme == "amqps":
             sock.settimeout(timeout)
             yield _tls(service, endpoint, sock)
         elif all(ip_address(address.partition("%")[0]).is_loopback for address in addresses):
-            yield Finding(step="tls", status=Status.OK, said="none, and the broker is on this machine", url=url)
+            yield Finding(step="tls", status=Status.OK, said="no TLS; the broker is on this machine", url=url)
         else:
             said = "no TLS: anyone on the network path can read the password and every message"
-            advice = "let the broker speak TLS, and write amqps:// (its port is 5671, unless told otherwise)"
+            advice = "configure TLS at the broker, and use an amqps:// URL; its usual port is 5671"
             yield Finding(step="tls", status=Status.WARNING, said=said, advice=advice, url=url)
 
 
@@ -76,7 +76,7 @@ def _resolved(endpoint: Endpoint, timeout: float) -> list[str]:
     try:
         answer = answers.get(timeout=timeout)
     except queue.Empty:
-        raise TimeoutError(f"no answer from the name service within {timeout:g} s") from None
+        raise TimeoutError(f"the name service did not answer within {timeout:g} s") from None
     if isinstance(answer, OSError):
         raise answer
     return list(dict.fromkeys(str(address[0]) for *_, address in answer))
@@ -84,12 +84,12 @@ def _resolved(endpoint: Endpoint, timeout: float) -> list[str]:
 
 def _not_connected(endpoint: Endpoint, error: OSError) -> Finding:
     said = f"no connection to port {endpoint.port}: {error.strerror or error}"
-    advice = "look for a route to that host"
+    advice = "check the route to that host"
     if isinstance(error, ConnectionRefusedError):
-        said = f"nobody listens on port {endpoint.port}"
-        advice = "start the broker, or correct the port; it is 5672 for amqp:// and 5671 for amqps:// by custom"
+        said = f"no program listens on port {endpoint.port}"
+        advice = "start the broker, or correct the port; usual ports are 5672 for amqp:// and 5671 for amqps://"
     elif isinstance(error, TimeoutError):
-        advice = "look for a firewall on the way, and whether the host is up"
+        advice = "check that the host is up, and that no firewall blocks the port"
     return Finding(step="tcp", status=Status.FAILED, said=said, advice=advice, url=endpoint.url)
 
 
@@ -107,30 +107,30 @@ def _tls(service: Addresses, endpoint: Endpoint, sock: socket.socket) -> Finding
         said = str(tls_error(endpoint.url, error)).partition(": ")[2]
         return finding(Status.FAILED, said, _tls_advice(error))
     except MQLightError as error:
-        return finding(Status.FAILED, str(error), "correct the files of the security options")
+        return finding(Status.FAILED, str(error), "correct the files in the security options")
     except OSError as error:
-        said = f"the handshake came to nothing: {error.strerror or error}"
-        return finding(Status.FAILED, said, "see whether this port is for TLS, and what the broker's log says")
+        said = f"the TLS handshake failed: {error.strerror or error}"
+        return finding(Status.FAILED, said, "check that this port is for TLS, and read the broker's log")
     names = ", ".join(name for _, name in certificate.get("subjectAltName", ()))
     ends = ssl.cert_time_to_seconds(certificate["notAfter"])
     days = int((ends - time()) // 86400)
     date = datetime.fromtimestamp(ends, timezone.utc).strftime("%Y-%m-%d")
-    said = f"{version}, the certificate is trusted, is for {names}, and expires on {date}, in {days} days"
+    said = f"{version}; the certificate is trusted, is for {names}, and expires on {date}, in {days} days"
     if days < EXPIRY:
-        return finding(Status.WARNING, said, "put a new certificate in its place before that day")
+        return finding(Status.WARNING, said, "install a new certificate before that day")
     return finding(Status.OK, said)
 
 
 def _tls_advice(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in (62, 64):
-            return "write the host as the certificate names it, or have one made for this name"
+            return "use the host name in the certificate, or install a certificate for this name"
         if error.verify_code == 10:
-            return "put a new certificate in its place"
-        return "let the environment variable SSL_CERT_FILE name a PEM file with the authority that signed it"
+            return "install a new certificate"
+        return "set SSL_CERT_FILE to a PEM file with the authority that signed the certificate"
     if (error.reason or "").endswith(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")):
-        return "write amqp://, or the port on which the broker speaks TLS (5671 by custom)"
-    return "see what the broker's log says about this connection"
+        return "use an amqp:// URL, or the port for TLS, which is usually 5671"
+    return "read the broker's log about this connection"
 
 
 def _ms(begin: float) -> str:

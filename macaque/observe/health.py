@@ -57,7 +57,7 @@ class Health:
         try:
             self._http = make_server(host, port, self._answer, _SixServer if ":" in host else _Server, _QuietHandler)
         except OverflowError as error:
-            raise OSError(f"{port} is not a port: take one from 0 to 65535") from error
+            raise OSError(f"{port} is not a port; give a number from 0 to 65535") from error
         self.port = int(self._http.server_port)
         forks.register(self)
         threading.Thread(target=self._http.serve_forever, args=(POLL,), name="macaque-health", daemon=True).start()
@@ -88,7 +88,7 @@ class Health:
 
     def _page(self, method: str, path: str) -> tuple[str, str, bytes]:
         if path not in ("/healthz", "/readyz", "/metrics"):
-            return "404 Not Found", JSON, _json({"error": "there are /healthz, /readyz and /metrics"})
+            return "404 Not Found", JSON, _json({"error": "this port serves /healthz, /readyz and /metrics"})
         if method not in ("GET", "HEAD"):
             return "405 Method Not Allowed", JSON, _json({"error": f"{path} takes GET and HEAD"})
         if path == "/healthz":

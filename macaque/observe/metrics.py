@@ -70,20 +70,20 @@ class _Families:
     """The metrics of one registry, and the clients and servers that they describe."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.calls = Counter("macaque_calls", "Calls that have ended, by how.", ["code"], registry=registry)
+        self.calls = Counter("macaque_calls", "Calls that have ended, by outcome.", ["code"], registry=registry)
         self.call_seconds = Histogram(
             "macaque_call_seconds", "Seconds from a call to its end.", registry=registry, buckets=BUCKETS
         )
         self.requests = Counter(
-            "macaque_requests", "Requests that a service has worked on, by how that ended.", ["endpoint", "code"],
+            "macaque_requests", "Requests that a service has worked on, by outcome.", ["endpoint", "code"],
             registry=registry,
         )  # fmt: skip
         self.request_seconds = Histogram(
-            "macaque_request_seconds", "Seconds that the service's function took.", ["endpoint"],
+            "macaque_request_seconds", "Seconds that the function of the service took.", ["endpoint"],
             registry=registry, buckets=BUCKETS,
         )  # fmt: skip
         self.requests_in_flight = Gauge(
-            "macaque_requests_in_flight", "Requests that are worked on now.", ["endpoint"], registry=registry
+            "macaque_requests_in_flight", "Requests that are being worked on.", ["endpoint"], registry=registry
         )
         self.redeliveries = Counter(
             "macaque_redeliveries", "Requests that failed a delivery attempt before.", ["endpoint"], registry=registry
@@ -105,9 +105,7 @@ class _Families:
         }  # fmt: skip
         in_flight = Gauge("macaque_calls_in_flight", "Calls that have not ended.", registry=registry)
         in_flight.set_function(lambda: sum(client._in_flight for client in list(self.targets["client"])))
-        connected = Gauge(
-            "macaque_connected", "Clients and servers that have a connection now.", ["role"], registry=registry
-        )
+        connected = Gauge("macaque_connected", "Clients and servers with a connection.", ["role"], registry=registry)
         for role, targets in self.targets.items():
             connected.labels(role).set_function(partial(_connected, targets))
 

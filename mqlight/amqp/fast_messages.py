@@ -29,6 +29,11 @@ _PROPERTIES: Final = b"\x00\x53\x73\xc0"
 TEXT: Final = b"\xa3\x0atext/plain"
 JSON: Final = b"\xa3\x10application/json"
 _VALUE: Final = b"\x00\x53\x77"
+_TRACE: Final = b"\x00\x53\x74\xc1\x47\x02\xa1\x0btraceparent\xa1\x37"
+"""The start of application-properties with nothing but a ``traceparent`` (W3C Trace Context, version 00)."""
+_TRACE_SIZE: Final = 76
+TRACEPARENT: Final = 55
+"""The number of characters of a ``traceparent``."""
 _NULL: Final = b"\x40"
 _STRING8: Final = tuple([bytes((0xA1, size)) for size in range(256)])
 _VALUE8: Final = tuple([_VALUE + start for start in _STRING8])
@@ -90,6 +95,25 @@ def text_message(
     if size < 256:
         return start + _VALUE8[size] + body
     return start + b"\x00\x53\x77\xb1" + size.to_bytes(4, "big") + body
+
+
+def with_trace(message: bytes, body: bytes, traceparent: str) -> bytes:
+    """Return a message of ``text_message`` with a ``traceparent`` in its application-properties (section 3.2.5).
+
+    Args:
+        body: The body of the message.
+        traceparent: ``TRACEPARENT`` characters of ASCII.
+    """
+    at = len(message) - len(body) - (5 if len(body) < 256 else 8)
+    return message[:at] + _TRACE + traceparent.encode() + message[at:]
+
+
+def _skip_trace(data: bytes, at: i64) -> i64:
+    """Return the offset behind application-properties that ``with_trace`` has written at ``at``, else ``at``."""
+    stop: i64 = at + _TRACE_SIZE
+    if stop > len(data) or data[at : at + 21] != _TRACE or not data[at + 21 : stop].isascii():
+        return at
+    return stop
 
 
 def _is_boolean(code: i64) -> bool:
@@ -164,6 +188,8 @@ def text_body(data: bytes) -> bytes | None:
         at = _skip_annotations(data, _skip_first_header(data))
     if at + 6 <= size and data[at : at + 4] == _PROPERTIES:
         at += 5 + data[at + 4]
+    if at + 5 <= size and data[at + 2] == 0x74:
+        at = _skip_trace(data, at)
     if at + 5 > size or data[at : at + 3] != _VALUE:
         return None
     if data[at + 3] == 0xA1:
@@ -192,13 +218,16 @@ def address_and_rest(data: bytes) -> tuple[bytes, int, bytes] | None:
     if first + 6 > size or data[first : first + 4] != _PROPERTIES:
         return None
     stop: i64 = first + 5 + data[first + 4]
-    if stop + 5 > size or data[stop : stop + 3] != _VALUE or not 2 < data[first + 5] < 14:
+    value: i64 = stop
+    if value + 5 <= size and data[value + 2] == 0x74:
+        value = _skip_trace(data, value)
+    if value + 5 > size or data[value : value + 3] != _VALUE or not 2 < data[first + 5] < 14:
         return None
-    code: i64 = data[stop + 3]
+    code: i64 = data[value + 3]
     if code == 0xA1 or code == 0xA0:
-        if stop + 5 + data[stop + 4] != size:
+        if value + 5 + data[value + 4] != size:
             return None
-    elif (code != 0xB1 and code != 0xB0) or stop + 8 > size or stop + 8 + u32(data, stop + 4) != size:
+    elif (code != 0xB1 and code != 0xB0) or value + 8 > size or value + 8 + u32(data, value + 4) != size:
         return None
     at: i64 = first + 6
     if data[at] == 0xA1:  # the message-id

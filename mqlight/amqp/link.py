@@ -59,8 +59,8 @@ class Link:
     """One end of a link. ``handler`` gets its events. ``context`` is free for the link's owner."""
 
     __slots__ = (
-        "attached_here", "closed", "context", "count", "detached", "drain", "handle", "handler", "head", "held",
-        "incoming", "key", "late", "limit", "local", "max_message_size", "name", "out", "peer_handle",
+        "attached_here", "closed", "context", "count", "detached", "drain", "fault", "handle", "handler", "head",
+        "held", "incoming", "key", "late", "limit", "local", "max_message_size", "name", "out", "peer_handle",
         "peer_max_message_size", "properties", "queue", "rcv_mode", "receiver", "refused", "remote_source",
         "remote_target", "room", "session", "snd_mode", "source", "tags", "target", "unsettled",
     )  # fmt: skip
@@ -76,6 +76,8 @@ class Link:
         self.handler: LinkHandler = session.connection.handler
         self.context: Any = None
         self.closed = False
+        self.fault: Condition | None = None
+        """The peer's fault for which this end has ended the link."""
         self.refused = False
         self.max_message_size = session.connection.max_message_size
         self.peer_max_message_size = 0
@@ -315,6 +317,7 @@ class Link:
             return
         self.detach(True, condition, info)
         self.closed = True
+        self.fault = condition
         self.handler.on_detach(self, True, None)
 
     def drop(self, closed: bool, condition: Condition | None) -> None:

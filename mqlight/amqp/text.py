@@ -10,11 +10,12 @@ The rules of this file:
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["control_in", "media_type", "nearest", "printable"]
+__all__ = ["control_in", "media_type", "nearest", "printable", "trace_id_of"]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -58,3 +59,17 @@ def media_type(content_type: object) -> str:
     RFC 9110, section 8.3.1: ``Application/JSON; charset="utf-8"`` is ``application/json``.
     """
     return str(content_type or "").partition(";")[0].strip().lower()
+
+
+_TRACE_ID = re.compile("(?!0{32})[0-9a-f]{32}")
+
+
+def trace_id_of(key: str) -> str:
+    """Return the trace id (W3C Trace Context) of a request that carries none: its UUID without hyphens.
+
+    Of any other key it is the first half of the SHA-256 of its UTF-8.
+    """
+    plain = key.replace("-", "")
+    if _TRACE_ID.fullmatch(plain):
+        return plain
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Define the types that both ends of an AMQP 1.0 connection use in requests, answers and events.
+"""The types in which both ends of an AMQP 1.0 connection ask, answer and tell of events.
 
 Times are in seconds and sizes in bytes unless a name says otherwise.
 """
@@ -58,7 +58,11 @@ class Terminus:
 
 @dataclass(frozen=True)
 class Peer:
-    """The description that an end gives of itself in its open frame (section 2.7.1)."""
+    """The description that an end gives of itself in its open frame (section 2.7.1).
+
+    ``container_id`` is the client id of a client. ``hostname`` is the host that a client asks for. ``properties`` name
+    the product and its version. ``offered`` and ``desired`` are capabilities.
+    """
 
     container_id: str
     hostname: str | None

@@ -25,7 +25,7 @@ def dialect_of(peer: Peer, options: Mapping[str, str]) -> Dialect:
     wanted = options.get("dialect")
     if wanted is not None:
         if wanted not in DIALECTS:
-            raise AddressError(f"there is no dialect {wanted!r}; there are {', '.join(DIALECTS)}")
+            raise AddressError(f"the dialect {wanted!r} does not exist; there are {', '.join(DIALECTS)}")
         kind = DIALECTS[wanted]
     else:
         kind = _kind(product)
@@ -33,8 +33,8 @@ def dialect_of(peer: Peer, options: Mapping[str, str]) -> Dialect:
         version = str(peer.properties.get("version") or "")
         if product.lower() == "rabbitmq" and not _is_new_enough(version):
             raise AddressError(
-                f"this is RabbitMQ {version}, whose AMQP 1.0 is a plug-in without the addresses and the management "
-                f"that are needed here: upgrade it to {OLDEST[0]}.{OLDEST[1]} or newer"
+                f"this is RabbitMQ {version}, which lacks the addresses and the management of AMQP 1.0 that macaque "
+                f"needs: upgrade it to {OLDEST[0]}.{OLDEST[1]} or newer"
             )
         return RabbitMq(peer, options.get("queues", "quorum"))
     return kind(peer)

@@ -153,8 +153,8 @@ class Plain(Dialect):
     def source(self, wanted: Wanted) -> ReceivingLink:
         if any(level in ("#", "+") for level in wanted.pattern.split("/")):
             raise AddressError(
-                f"this broker is spoken to in plain AMQP 1.0, which has no wildcards: subscribe to a topic that is "
-                f"spelt out instead of {wanted.pattern!r}, or name its dialect with ?dialect= in the URL"
+                f"this broker is used with plain AMQP 1.0, which has no wildcards: subscribe to an exact topic "
+                f"instead of {wanted.pattern!r}, or name its dialect with ?dialect= in the URL"
             )
         kind = "topic" if wanted.share is None else "queue"
         return ReceivingLink(wanted.address, Terminus(wanted.pattern, timeout=wanted.ttl, capabilities=(kind,)))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.message import Message, MessageError, decode, encode
-from mqlight.amqp.types import Condition, Handle
+from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.dialects.base import AddressError, Answer, Request, Steps
 
 LINK = "management"
@@ -24,19 +25,21 @@ Done = Callable[["Condition | None"], None]
 
 
 class Management:
-    """The management of one connection, and the context of its two links.
+    """The management of one connection, and the handler of its two links.
 
-    When the links are gone it cannot be used any more, and it calls no ``done``.
+    When the links are gone it cannot be used any more, and it calls no ``done``. It then calls ``on_lost`` once with
+    the reason.
     """
 
-    def __init__(self, engine: Engine, address: str) -> None:
+    def __init__(self, engine: Engine, address: str, on_lost: Callable[[Condition], None]) -> None:
+        self._on_lost: Callable[[Condition], None] | None = on_lost
         self._ready = False
         """Whether credit for answers is granted. RabbitMQ ends the session on a request without it."""
         self._number = 0
         self._unsent: deque[bytes] = deque()
         self._waiting: dict[int, tuple[Steps, Done]] = {}
         self._requests, self._answers = engine.attach_pair(LINK, address)
-        self._requests.context = self._answers.context = self
+        self._requests.handler = self._answers.handler = self
 
     def run(self, steps: Steps, done: Done) -> None:
         """Send the requests of ``steps`` one after the other, and call ``done`` once at the end."""
@@ -53,19 +56,24 @@ class Management:
             self._number += 1
             self._waiting[self._number] = steps, done
             self._unsent.append(_encoded(request, self._number))
-            self.on_credit()
+            self._send()
 
     def on_attach(self, link: Link) -> None:
         """Grant credit for answers when the broker has answered the attach of their link."""
         if link is self._answers:
             link.flow(CREDIT)
             self._ready = True
-            self.on_credit()
+            self._send()
 
-    def on_credit(self) -> None:
+    def _send(self) -> None:
         """Send waiting requests for which there is credit."""
         while self._ready and self._unsent and self._requests.credit > 0:
             self._requests.send(self._unsent.popleft(), settled=True)
+
+    # Events from the broker (engine.LinkHandler)
+
+    def on_credit(self, link: Link) -> None:
+        self._send()
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         """Take an answer, and go on with the steps that wait for it."""
@@ -79,6 +87,17 @@ class Management:
         if isinstance(number, int) and number in self._waiting:
             steps, done = self._waiting.pop(number)
             self._go_on(steps, done, Answer(status, message.body))
+
+    def on_detach(self, link: Link, closed: bool, condition: Condition | None) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(condition or Condition("amqp:internal-error", "the server ended its management link"))
+
+    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+        """Do nothing: requests are sent settled."""
+
+    def on_received(self, link: Link, token: Any) -> None:
+        """Do nothing: requests are sent settled."""
 
 
 def _encoded(request: Request, number: int) -> bytes:

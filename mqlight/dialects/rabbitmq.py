@@ -48,7 +48,7 @@ class RabbitMq(Dialect):
     def __init__(self, peer: Peer, queues: str = "quorum") -> None:
         super().__init__(peer)
         if queues not in QUEUES:
-            raise AddressError(f"queues={queues} is none of RabbitMQ's types: take one of {', '.join(QUEUES)}")
+            raise AddressError(f"queues={queues} is no queue type of RabbitMQ; use one of {', '.join(QUEUES)}")
         self._queues = queues
         self.relay = True
         self._addresses: dict[str, str] = {}
@@ -62,7 +62,7 @@ class RabbitMq(Dialect):
     def declare(self, wanted: Wanted) -> Steps | None:
         if wanted.pattern.startswith(_ADDRESSES):
             raise AddressError(
-                f"{wanted.pattern!r} cannot be subscribed to on RabbitMQ, where topics that begin with "
+                f"{wanted.pattern!r} cannot be subscribed to on RabbitMQ, because topics that begin with "
                 f"{' or '.join(_ADDRESSES)} are addresses of its own; take another name"
             )
         return self._declare(wanted, _checked(key_of_pattern(wanted.pattern), wanted.pattern, "topic pattern"))
@@ -72,7 +72,7 @@ class RabbitMq(Dialect):
         answer = yield Request("PUT", f"/queues/{quote(queue)}", self._settings(wanted))
         if answer.status == 409:
             raise AddressError(
-                f"the queue {queue!r} is there with other settings ({answer.body}): subscribe as the others do, or "
+                f"the queue {queue!r} exists with other settings ({answer.body}): subscribe as the others do, or "
                 f"delete it (rabbitmqctl delete_queue)",
                 "amqp:precondition-failed",
             )

@@ -13,25 +13,28 @@ from mqlight.net.crew import PATIENCE, Crew
 log = Log(__name__)
 
 AFTER_FAULT = 1.0
-"""Seconds until the next tick after a failed tick."""
+"""Seconds until the next call after a failed one."""
 RESTLESS = 1.0
 """Seconds without user code after which the clock stops its checks. The next user code wakes it."""
 
 
 class Clock:
-    """A thread that calls ``tick`` when it is due.
+    """A thread that calls ``tick``, and the functions given to :meth:`every`, when one of them is due.
 
-    ``tick(now)`` does the work that is due and returns the time of the next call, in seconds of the monotonic clock.
+    ``tick(now)`` does the work that is due. Like the other functions it returns the time of its next call, in seconds
+    of the monotonic clock, or None.
     """
 
-    def __init__(self, crew: Crew, tick: Callable[[float], float]) -> None:
+    def __init__(self, crew: Crew, tick: Callable[[float], float | None]) -> None:
         self._crew = crew
-        self._tick = tick
+        self._calls: list[Callable[[float], float | None]] = [tick]
         self._due = 0.0
         self._alarm = threading.Event()
         self._life = object()
         """The object that the thread was started with. A new object here ends the thread."""
-        crew.wake_clock = self._alarm.set
+        self._active = 0.0
+        """The last time at which user code ran or began to run."""
+        crew.wake_clock = self._look_after
 
     def start(self, name: str, *, daemon: bool) -> None:
         """Start the thread. Raises RuntimeError if no thread can be started."""
@@ -48,31 +51,45 @@ class Clock:
         """Return to the state before the start, in the child of a fork, which has no copy of the thread."""
         self._life = object()
         self._alarm = threading.Event()
-        self._crew.wake_clock = self._alarm.set
+
+    def every(self, call: Callable[[float], float | None]) -> None:
+        """Call ``call(now)`` as well, soon and then at the times that it returns."""
+        self._calls.append(call)
+        self.wake(0.0)
 
     def wake(self, at: float) -> None:
-        """Have ``tick`` called at ``at`` at the latest."""
+        """Have all functions called at ``at`` at the latest."""
         if at < self._due:
             self._due = at
             self._alarm.set()
 
+    def _look_after(self) -> None:
+        """Look after user code that begins, from now on: it may be over before the clock's thread can see that it runs.
+
+        Otherwise the clock would sleep at once, and be woken again for the next function.
+        """
+        self._active = monotonic()
+        self._alarm.set()
+
     def _run(self, life: object) -> None:
         crew, alarm = self._crew, self._alarm
-        active = monotonic()
+        self._active = monotonic()
         while self._life is life:
             now = monotonic()
             if now >= self._due:
                 self._due = now + 60.0
-                try:
-                    due = self._tick(now)
-                except Exception:  # else no deadline of this connection works any more
-                    report(log, self._tick)
-                    due = now + AFTER_FAULT
-                self._due = min(self._due, due)  # wake() may have asked for an earlier time meanwhile
+                for call in self._calls:
+                    try:
+                        due = call(now)
+                    except Exception:  # else no other deadline of this connection works any more
+                        report(log, call)
+                        due = now + AFTER_FAULT
+                    if due is not None:
+                        self._due = min(self._due, due)  # wake() may have asked for an earlier time meanwhile
             if crew.look_after(now):
-                active = now
+                self._active = now
             wait = max(0.0, self._due - now)
-            if now - active < RESTLESS:
+            if now - self._active < RESTLESS:
                 wait = min(wait, PATIENCE)
             else:
                 crew.clock_sleeps = True

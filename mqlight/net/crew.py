@@ -24,6 +24,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -73,12 +74,12 @@ class Lane:
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
         """Have ``function(*args)`` run soon, on any thread. An exception of the function is logged."""
-        crew, waiting = self._crew, self._waiting
+        crew, waiting, me = self._crew, self._waiting, get_ident()
         waiting.append((function, args))
-        if crew.is_reader():
+        if crew.reader == me:
             if len(waiting) == 1:  # else the lane is in ``ready``, or a thread runs it and will take this too
                 crew.ready.append(self)
-            if crew.is_reader():
+            if crew.reader == me:
                 return  # else another thread got the role meanwhile, and may be in the middle of a read
         crew.help(self)
 
@@ -160,7 +161,8 @@ class Crew:
         self._read = read
         self._epoch = 0
         self._busy_with: Lane | None = None
-        self._reader: int | None = None
+        self.reader: int | None = None
+        """The thread that has the reading role."""
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._idle = 0
         self._stopped = False
@@ -188,7 +190,7 @@ class Crew:
         with self.lock:
             self._stopped = True
             self._epoch += 1
-            self._reader = self.busy_since = None
+            self.reader = self.busy_since = None
             waiting = {*self.ready, *self.stranded}
             self.ready.clear()
             self.stranded.clear()
@@ -204,7 +206,7 @@ class Crew:
         self._tasks = queue.SimpleQueue()
         self._stopped = self.forgotten = True
         self._epoch += 1
-        self._reader = self.busy_since = None
+        self.reader = self.busy_since = None
         self._idle = 0
         self.ready.clear()
         self.stranded.clear()
@@ -212,7 +214,7 @@ class Crew:
 
     def is_reader(self) -> bool:
         """Return whether the calling thread has the reading role."""
-        return self._reader == threading.get_ident()
+        return self.reader == get_ident()
 
     def run_ready(self, epoch: int) -> bool:
         """Run, on the reading thread, the functions that the last read caused. Return False if it lost its role."""
@@ -272,7 +274,7 @@ class Crew:
 
     def before_blocking(self) -> None:
         """Hand over the reading role if the calling thread has it, because the caller is about to wait."""
-        if self._reader == threading.get_ident():
+        if self.reader == get_ident():
             with self.lock:
                 if self.busy_since is not None:
                     self._hand_over()
@@ -310,7 +312,7 @@ class Crew:
             return False
         self._epoch = epoch
         self.busy_since = None
-        self._reader = None
+        self.reader = None
         lane, self._busy_with = self._busy_with, None
         if lane is not None:
             self._help(lane)
@@ -320,7 +322,7 @@ class Crew:
         with self.lock:
             if self._epoch != epoch:
                 return
-            self._reader = threading.get_ident()
+            self.reader = get_ident()
         while self.keeps_reading(epoch):
             try:
                 self._read(epoch)
@@ -343,7 +345,7 @@ class Crew:
                 self._left.append(task)
                 return True
             if not self._short:
-                log.warning("%s cannot start a thread, and goes on with those that it has: %s", self._name, error)
+                log.warning("%s cannot start another thread, and goes on without it: %s", self._name, error)
             self._short = True
             return False
         self._short = False

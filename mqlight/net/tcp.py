@@ -13,6 +13,7 @@ import threading
 
 from mqlight.amqp.engine import READ
 from mqlight.amqp.output import CHUNK
+from mqlight.net.tls import Tls
 
 _FOR_EVER = 3600.0
 _RESET = struct.pack("ii", 1, 0)
@@ -33,10 +34,13 @@ class Tcp:
     def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> None:
         self._sock = socket.create_connection((host, port), timeout)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._tls: _Tls | None = None
+        self._tls = None if tls is None else Tls(tls, host)
+        self._tls_lock = threading.Lock()
+        self._early = b""
+        """Bytes in clear that came with the end of the handshake."""
         try:
-            if tls is not None:
-                self._tls = _Tls(self._sock, tls, host)
+            if self._tls is not None:
+                self._early = _shake_hands(self._sock, self._tls)
             # A second object for the same socket: each has its own time-out, and this one never waits.
             self._out = self._sock.dup()
         except BaseException:
@@ -55,6 +59,9 @@ class Tcp:
             TimeoutError: no bytes came for an hour. The caller can ignore it.
             OSError: the connection failed.
         """
+        if self._early:
+            data, self._early = self._early, b""
+            return data
         with self._guard:
             if self._closed:
                 return b""
@@ -64,8 +71,9 @@ class Tcp:
                 data = self._sock.recv(READ)
                 if self._tls is None or not data:
                     return data
-                if data := self._tls.decrypt(data):
-                    return data
+                with self._tls_lock:
+                    if data := self._tls.receive(data):
+                        return data
         finally:
             with self._guard:
                 self._receiving = False
@@ -76,10 +84,24 @@ class Tcp:
         """Send the bytes that the socket takes at once. Return their number, 0 if it is full. Raises OSError."""
         try:
             if self._tls is not None:
-                return self._tls.send(self._out, data)
+                return self._send_encrypted(self._tls, data)
             return self._out.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
+
+    def _send_encrypted(self, tls: Tls, data: bytes) -> int:
+        """Encrypt all of ``data`` or nothing, and send. Encrypted bytes that are left over are sent first."""
+        with self._tls_lock:
+            taken = 0
+            if data and not tls.unsent:
+                tls.write(data)
+                taken = len(data)
+            while encrypted := tls.output():
+                try:
+                    tls.sent(self._out.send(encrypted))
+                except (BlockingIOError, InterruptedError):
+                    break
+            return taken
 
     def wait_writable(self, timeout: float) -> None:
         """Wait until the socket takes more, at most ``timeout`` seconds."""
@@ -131,66 +153,23 @@ class Tcp:
                 self._sock.close()
 
 
-class _Tls:
-    """TLS over memory buffers, so that one thread may receive while another sends."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        self._lock = threading.Lock()
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._pending = b""
-        self._handshake(sock)
-
-    @property
-    def unsent(self) -> bool:
-        return bool(self._pending)
-
-    def _handshake(self, sock: socket.socket) -> None:
+def _shake_hands(sock: socket.socket, tls: Tls) -> bytes:
+    """Do the handshake of TLS. Return the bytes in clear that the server has sent already."""
+    try:
+        plain = tls.receive(b"")
         while True:
-            try:
-                self._tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(self._outgoing.read())
-                data = sock.recv(CHUNK)
-                if not data:
-                    raise ConnectionError("the server closed the socket during the TLS handshake") from None
-                self._incoming.write(data)
-            except ssl.SSLError:
-                self._tell(sock)
-                raise
-        sock.sendall(self._outgoing.read())
-
-    def _tell(self, sock: socket.socket) -> None:
-        """Send the TLS alert, if there is one, so that the server's log can name the fault."""
+            while data := tls.output():
+                sock.sendall(data)
+                tls.sent(len(data))
+            if tls.ready:
+                return plain
+            data = sock.recv(CHUNK)
+            if not data:
+                raise ConnectionError("the server closed the socket during the TLS handshake")
+            plain = tls.receive(data)
+    except ssl.SSLError:
         try:
-            sock.sendall(self._outgoing.read())
+            sock.sendall(tls.output())  # the TLS alert, if there is one, so that the server's log can name the fault
         except OSError:
             pass
-
-    def decrypt(self, data: bytes) -> bytes:
-        """Take received bytes and return the bytes in clear that they complete, maybe none."""
-        with self._lock:
-            self._incoming.write(data)
-            plain = b""
-            try:
-                while part := self._tls.read(CHUNK):
-                    plain += part
-            except ssl.SSLWantReadError:
-                pass
-            return plain
-
-    def send(self, sock: socket.socket, data: bytes) -> int:
-        """Encrypt all of ``data`` or nothing, and send. Encrypted bytes that are left over are sent first."""
-        with self._lock:
-            taken = 0
-            if data and not self._pending:
-                taken = self._tls.write(data)
-                self._pending = self._outgoing.read()
-            while self._pending:
-                try:
-                    sent = sock.send(self._pending)
-                except (BlockingIOError, InterruptedError):
-                    break
-                self._pending = self._pending[sent:]
-            return taken
+        raise

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-import resource
-import signal
-import socket
 import sys
 from dataclasses import fields
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 try:
-    import gevent
-    from gevent.event import Event
-    from gevent.pywsgi import WSGIServer
+    from mqlight.server.program import CannotStartError, Options, Program
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "gevent":
         raise
@@ -27,23 +22,10 @@ except ModuleNotFoundError as error:
 from mqlight.amqp import COMPILED
 from mqlight.environment import is_service_link
 from mqlight.log_format import FORMATS, LEVELS, handler, level_of
-from mqlight.server.access import Networks, is_loopback, network, refusal_to_listen
 from mqlight.server.commands import destinations
-from mqlight.server.console import PORT
-from mqlight.server.control import Control
-from mqlight.server.ibm_mq import PRODUCT, IbmMqProtocol
 from mqlight.server.limits import Limits
-from mqlight.server.listener import Listener
 from mqlight.server.log_filter import RateLimit
-from mqlight.server.protocol import ServerProtocol
-from mqlight.server.store import Store, StoreError
-from mqlight.server.tls import TlsError, server_context
-from mqlight.server.users import UsersError, UsersFile, set_password
-
-if TYPE_CHECKING:
-    from mqlight.server.console.app import Console
-
-_MOST_FILES = 65536
+from mqlight.server.users import UsersError, set_password
 
 
 class _Variable(click.Option):
@@ -153,7 +135,7 @@ def _limit_options(command: click.Group) -> click.Group:
     show_default="9180, or the next free one",
     help="Serve the console on PORT. 0 picks a free port.",
 )
-@click.option("--console-admin", is_flag=True, help="Let readers of the console also send, replay, purge and drop.")
+@click.option("--console-admin", is_flag=True, help="Let readers of the console send, call, replay, purge and drop.")
 @click.option("--console-hide-bodies", is_flag=True, help="Hide the bodies of messages in the console.")
 @click.option("--console-host", multiple=True, metavar="NAME", help="Accept NAME as a host name of the console.")
 @click.option(
@@ -175,28 +157,10 @@ def _limit_options(command: click.Group) -> click.Group:
 def main(
     context: click.Context,
     /,
-    host: str,
-    port: int | None,
-    users: str | None,
-    allow_anonymous: bool,
-    trusted_network: tuple[str, ...],
-    tls_cert: str | None,
-    tls_key: str | None,
-    tls_client_ca: str | None,
-    heartbeat: float,
-    data: Path | None,
-    metrics_port: int | None,
-    console: bool | None,
-    console_port: int | None,
-    console_admin: bool,
-    console_hide_bodies: bool,
-    console_host: tuple[str, ...],
-    console_memory: int,
-    like_ibm_mq: bool,
     verbose: bool,
     log_level: str | None,
     log_format: str,
-    **limits: Any,
+    **options: Any,
 ) -> None:
     """Run the MQ Light development server, an AMQP 1.0 broker in memory, or with --data on disk.
 
@@ -207,81 +171,11 @@ def main(
     lines = handler(log_format)
     lines.addFilter(RateLimit())
     logging.basicConfig(level=level_of(log_level or ("info" if verbose else "warning")), handlers=[lines])
-    if port is None:
-        port = 5672 if tls_cert is None else 5671
-    if tls_cert is None and (tls_key or tls_client_ca):
-        _fail(f"{'--tls-key' if tls_key else '--tls-client-ca'} needs --tls-cert")
-    networks = _networks(trusted_network)
+    limits = Limits(**{each.name: options.pop(f"limit_{each.name}") for each in fields(Limits)})
     try:
-        file = None if users is None else UsersFile(users)
-        tls = None if tls_cert is None else server_context(tls_cert, tls_key, tls_client_ca)
-    except (UsersError, TlsError) as error:
+        Program(Options(limits=limits, **options)).run()
+    except CannotStartError as error:
         _fail(str(error))
-    try:
-        family, address = _resolved(host, port)
-        reason = refusal_to_listen(
-            address[0], users=file is not None, allow_anonymous=allow_anonymous, networks=networks
-        )
-        if reason is not None:
-            _fail(reason)
-        sock = _listen(family, address)
-    except OSError as error:
-        reason = f"cannot listen on {host}:{port}: {error.strerror or error}"
-        _fail(f"{reason}; choose another port with --port or AMQP_PORT")
-    _warn(address[0], file, allow_anonymous, networks, tls is not None)
-    _take_all_files()
-    try:
-        listener = Listener(
-            sock,
-            limits=Limits(**{name.removeprefix("limit_"): value for name, value in limits.items()}),
-            store=None if data is None else Store(data),
-            heartbeat=heartbeat,
-            users=file,
-            allow_anonymous=allow_anonymous,
-            networks=networks,
-            tls=tls,
-            properties={"product": PRODUCT if like_ibm_mq else "macaque mqlight server"},
-            kind=IbmMqProtocol if like_ibm_mq else ServerProtocol,
-        )
-    except StoreError as error:
-        _fail(str(error))
-    metrics = None if metrics_port is None else _metrics(listener, metrics_port)
-    control = None if data is None else Control(listener.broker, listener.flush, data)
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, stop.set)
-    name, port = sock.getsockname()[:2]
-    listener.start()
-    scheme = "amqp" if tls is None else "amqps"
-    url = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
-    wanted = console or console_port is not None
-    page = None
-    if wanted or (console is None and is_loopback(address[0])):
-        page = _console(
-            listener,
-            console_port,
-            wanted=wanted,
-            users=file,
-            admin=console_admin,
-            hidden=console_hide_bodies,
-            hosts=console_host,
-            memory=console_memory,
-            url=url,
-        )
-    click.echo(f"mqlight server ready at {url}")
-    if metrics is not None:
-        click.echo(f"figures at http://127.0.0.1:{metrics.server_port}/metrics")
-    if page is not None:
-        click.echo(f"console at http://127.0.0.1:{page[1]}/")
-    sys.stdout.flush()
-    stop.wait()
-    if page is not None:
-        page[0].close()
-    if metrics is not None:
-        metrics.stop()
-    if control is not None:
-        control.close()
-    listener.close()
 
 
 main.add_command(destinations)
@@ -309,87 +203,9 @@ def passwd(users_file: str, name: str) -> None:
         click.echo(f"{name} may send to and subscribe to every topic; edit the lines in {users_file} to narrow that")
 
 
-def _metrics(listener: Listener, port: int) -> WSGIServer:
-    try:
-        from mqlight.server.metrics import metrics_server  # imported late: it is slow, and needs another package
-    except ModuleNotFoundError:
-        _fail("--metrics-port needs prometheus-client: pip install 'macaque-amqp[server,metrics]'")
-    server = metrics_server(listener, port)
-    try:
-        server.start()
-    except OSError as error:
-        _fail(f"cannot listen on 127.0.0.1:{port}: {error.strerror or error}; choose another port with --metrics-port")
-    return server
-
-
-def _console(listener: Listener, port: int | None, *, wanted: bool, **options: Any) -> tuple[Console, int] | None:
-    """Start the console. Return it with its port, or None if it cannot start and the user did not ask for it."""
-    try:
-        from mqlight.server.console.app import Console  # imported late: it is slow, and needs another package
-    except ModuleNotFoundError as error:
-        if error.name != "bottle":
-            raise
-        if wanted:
-            _fail("the console needs Bottle: pip install 'macaque-amqp[server]'")
-        return None
-    console = Console(listener, **options)
-    try:
-        return console, console.start(port)
-    except OSError as error:
-        reason = f"the console cannot listen on 127.0.0.1:{port or PORT}: {error.strerror or error}"
-        if wanted:
-            _fail(f"{reason}; choose another port with --console-port, or say --no-console")
-        click.echo(f"warning: there is no console: {reason}", err=True)
-        return None
-
-
 def _fail(reason: str) -> NoReturn:
     click.echo(reason, err=True)
     sys.exit(2)
-
-
-def _networks(texts: tuple[str, ...]) -> Networks:
-    try:
-        return tuple(network(text) for text in texts)
-    except ValueError as error:
-        _fail(f"--trusted-network: {error}")
-
-
-def _warn(address: str, users: UsersFile | None, allow_anonymous: bool, networks: Networks, tls: bool) -> None:
-    if users is not None and users.is_open:
-        click.echo(f"warning: other users of this machine can read {users.path}: run chmod 600 {users.path}", err=True)
-    if is_loopback(address):
-        return
-    if allow_anonymous:
-        click.echo(f"warning: every client that can reach {address} may use this server", err=True)
-    elif not tls:
-        trusted = "".join(f" and of {each}" for each in networks)
-        click.echo(f"warning: without --tls-cert only clients on this machine{trusted} can log in", err=True)
-
-
-def _take_all_files() -> None:
-    """Raise the limit of open files as far as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return family, address
-
-
-def _listen(family: socket.AddressFamily, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(1024)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 if __name__ == "__main__":

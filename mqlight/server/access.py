@@ -1,4 +1,4 @@
-"""Which clients may try to log in, and on which addresses the server may listen. Pure: addresses are arguments."""
+"""The clients that may try to log in, and the addresses for the server to listen on. Pure: addresses are arguments."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def refusal(
     near = is_near(visitor.address, networks)
     if identity.mechanism == "PLAIN":
         if not near and not visitor.tls:
-            return "a password over a connection without TLS is for everybody to read; use an amqps:// URL"
+            return "this server accepts passwords over TLS only; use an amqps:// URL"
         if not near and not users and not allow_anonymous:
-            return "this server has no users; it needs --users FILE"
+            return "this server has no users; start it with --users FILE"
     elif identity.mechanism == "EXTERNAL":
         if visitor.certificate is None:
-            return "EXTERNAL needs a client certificate with a common name, and none was given"
+            return "EXTERNAL needs a client certificate with a common name; the client showed none"
     elif visitor.certificate is None and not allow_anonymous and (users or not near):
-        return "this server asks for a user and a password"
+        return "this server needs a user and a password"
     return None
 
 

@@ -56,7 +56,7 @@ def drop(data: Path, user: str | None, client: str | None, numbers: tuple[int, .
     first.
     """
     if not numbers and user is None and client is None:
-        _fail('choose destinations: give numbers from "destinations list", --user or --client')
+        _fail('choose destinations by their numbers (see "destinations list"), --user or --client')
     rows = _ask(data, numbers, user, client, drop=True)
     gone = [row for row in rows if row["dropped"]]
     click.echo(f"dropped {len(gone)} destinations with {sum(row['messages'] for row in gone)} messages")

@@ -87,7 +87,11 @@ class Control:
             sock.setblocking(False)
         except OSError as error:
             sock.close()
-            log.warning('"destinations" works only while the server is stopped: no socket %s: %s', self._path, error)
+            log.warning(
+                '"destinations" works only while the server is stopped: cannot make the socket %s: %s',
+                self._path,
+                error,
+            )
             return
         self._server = StreamServer(sock, self._serve)
         self._server.start()
@@ -168,5 +172,5 @@ def _line(sock: Any, most: float = _MOST) -> bytes:
         more = sock.recv(65536)
         data += more
         if not more or len(data) > most:
-            raise ValueError("it is no line of JSON")
+            raise ValueError("the request is not a line of JSON")
     return bytes(data)

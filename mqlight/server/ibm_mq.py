@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from mqlight.amqp.link import Link
 from mqlight.amqp.message import MessageError, decode
 from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.server.grants import Grants
 from mqlight.server.links import ConsumerLink, Publisher
-from mqlight.server.protocol import ServerProtocol
 
 PRODUCT = "IBM MQ, as the mqlight server plays it"
 
@@ -39,28 +39,28 @@ class IbmMqConsumerLink(ConsumerLink):
         super().on_outcome(link, token, outcome, condition)
         if outcome is not Outcome.ACCEPTED:
             name = outcome.name.lower()
-            reason = f"a message is accepted here, as with IBM MQ, and not {name}"
-            self.client.close(Condition("amqp:not-implemented", reason), self.client.now)
+            reason = f"like IBM MQ, this server takes only the outcome accepted, not {name}"
+            self.client.fault = Condition("amqp:not-implemented", reason)
+            self.client.dirty(self.client)
 
 
-class IbmMqProtocol(ServerProtocol):
-    """A client that the server treats as IBM MQ would."""
+class IbmMqGrants(Grants):
+    """The terms on which IBM MQ would grant links."""
 
     offered: ClassVar[tuple[str, ...]] = ()
     granted: ClassVar[frozenset[str]] = frozenset(("topic",))
     publisher: ClassVar[type[Publisher]] = IbmMqPublisher
     consumer: ClassVar[type[ConsumerLink]] = IbmMqConsumerLink
 
-    def on_attach(self, link: Link) -> None:
-        if any(other.session != link.session for other in self.engine.links()):
-            self.close(Condition("amqp:not-allowed", "a connection has one session here, as with IBM MQ"), self.now)
-        else:
-            super().on_attach(link)
-
-    def _attach_publisher(self, link: Link) -> Condition | None:
-        if not link.target.address:
-            return Condition("amqp:not-implemented", "there is no anonymous relay here, as with IBM MQ; name a topic")
-        return super()._attach_publisher(link)
+    def attach(self, link: Link) -> Condition | None:
+        if any(other.session != link.session for other in self.client.engine.links()):
+            reason = "like IBM MQ, this server allows one session on a connection"
+            self.client.fault = Condition("amqp:not-allowed", reason)
+            return None
+        if link.receiver and not link.target.address:
+            reason = "like IBM MQ, this server has no anonymous relay; name a topic in the target"
+            return Condition("amqp:not-implemented", reason)
+        return super().attach(link)
 
 
 def _wrong(data: bytes) -> str | None:
@@ -73,7 +73,7 @@ def _wrong(data: bytes) -> str | None:
     except MessageError:
         return None
     if message.annotations:
-        return "the message has message-annotations, which IBM MQ does not take"
+        return "the message has message-annotations, which IBM MQ refuses"
     for name in "message_id", "correlation_id":
         if not isinstance(getattr(message, name), (str, bytes, type(None))):
             return f"the {name.replace('_', '-')} of the message is neither a string nor binary, as IBM MQ wants it"

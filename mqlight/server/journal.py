@@ -110,6 +110,14 @@ class Journal:
             self._next.removed.add(message.sequence)
             self._next.counts.pop(message.sequence, None)
 
+    def put_again(self, destination: Destination, message: Queued, now: float) -> None:
+        """Keep a message that was removed before."""
+        if message.sequence in self._next.removed:  # the store still has it
+            self._next.removed.discard(message.sequence)
+            self.count(message)
+        else:
+            self.put(destination, message, Receipt(lambda condition: None), now, now)
+
     def count(self, message: Queued) -> None:
         """Note that a kept message has another delivery count."""
         if message.sequence not in self._next.puts:

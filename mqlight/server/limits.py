@@ -11,7 +11,8 @@ from typing import Any
 from mqlight.amqp.topics import MAX_BYTES, TopicError, validate_pattern, validate_topic
 from mqlight.amqp.types import Condition
 
-FULL = "amqp:resource-limit-exceeded"
+FULL, TOO_LARGE = "amqp:resource-limit-exceeded", "amqp:link:message-size-exceeded"
+"""The conditions for a full destination or a reached limit, and for a message that is too large (section 2.8.18)."""
 MESSAGE_OVERHEAD = 256
 """Bytes of memory that a message costs in addition to its own bytes."""
 _MIB = 1024 * 1024

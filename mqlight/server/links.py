@@ -8,55 +8,31 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mqlight.amqp.link import Link
 from mqlight.amqp.message import MessageError, header
 from mqlight.amqp.types import Condition, Handle, Outcome
+from mqlight.server.client import Client, Served
 from mqlight.server.destination import Consumer, DestinationName
-from mqlight.server.limits import FULL
+from mqlight.server.limits import FULL, TOO_LARGE
 from mqlight.server.publication import read_publication
 from mqlight.server.queued import USUAL, Queued
-
-if TYPE_CHECKING:
-    from mqlight.server.protocol import ServerProtocol
 
 log = logging.getLogger(__name__)
 
 SENDER_CREDIT: Final = 1000
 """The most messages that a client may have under way to the server on one link; renewed at half."""
+FAULT: Final = Condition("amqp:internal-error", "a fault of the server")
 _MOST_UINT: Final = 2**32 - 1
 _PLAIN_HEADER: Final = header(None, 0, False)
 _FIRST_HEADER: Final = header(first_acquirer=True)
 
 
-class ServedLink:
+class ServedLink(Served):
     """The behaviour that both kinds of links share. The methods do nothing unless a subclass overrides them."""
 
-    __slots__ = ("client", "link", "over")
-
-    def __init__(self, client: ServerProtocol, link: Link) -> None:
-        self.client = client
-        self.link = link
-        self.over = False
-
-    def end(self, *, forget: bool) -> None:
-        """End the link and tell the broker, once. ``forget`` says that the client will not resume the link."""
-        if not self.over:
-            self.over = True
-            self.client.served.pop(self.link, None)
-            self.leave(forget)
-
-    @property
-    def sent(self) -> int:
-        """The number of messages that the client sent over the link."""
-        return 0
-
-    def leave(self, forget: bool) -> None:
-        """Take the link out of the broker."""
-
-    def pause(self) -> None:
-        """Give no further messages to the client."""
+    __slots__ = ()
 
     # Events of the client (types.LinkHandler)
 
@@ -91,7 +67,7 @@ class Publisher(ServedLink):
 
     def __init__(
         self,
-        client: ServerProtocol,
+        client: Client,
         link: Link,
         *,
         topic: str | None,
@@ -116,6 +92,12 @@ class Publisher(ServedLink):
         self.client.ended_links_sent += self.sent
         if self.made is not None:
             self.client.broker.remove(self.made)
+
+    def on_detach(self, link: Link, closed: bool, condition: Condition | None) -> None:
+        fault, observer = link.fault, self.client.broker.observer
+        if fault is not None and fault.name == TOO_LARGE and observer is not None and not self.over:
+            observer.refused(self.client, self.topic, b"", _rejected, fault, self.client.now)
+        super().on_detach(link, closed, condition)
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         if self.over:
@@ -144,7 +126,7 @@ class Publisher(ServedLink):
         if not settled:
             link.settle(handle, outcome, condition)
         elif condition is not None:
-            log.warning("%s %s: a message was lost: %s", client.address, client.client_id, condition.description)
+            log.warning("%s: a message was lost: %s", client, condition.description)
             if self.topic is None and condition.name != FULL:
                 # There is no other way to tell the sender of a settled message (Anonymous Terminus 1.0, section 2.2.2).
                 link.fail(condition, {"delivery-tag": link.tag(handle)})
@@ -163,8 +145,8 @@ class Publisher(ServedLink):
             self.link.settle(handle, _accepted if condition is None else _rejected, condition)
             self._take_credit()
         except Exception:
-            log.exception("%s %s: cannot be told the outcome of a message", client.address, client.client_id)
-            client.faulty = True
+            log.exception("%s: cannot be told the outcome of a message", client)
+            client.fault = FAULT
         client.dirty(client)
 
     def _take_credit(self) -> None:
@@ -183,7 +165,7 @@ class ConsumerLink(ServedLink):
 
     consumer: Consumer
 
-    def __init__(self, client: ServerProtocol, link: Link, step: int) -> None:
+    def __init__(self, client: Client, link: Link, step: int) -> None:
         super().__init__(client, link)
         self._out = client.engine.out
         self._settled = link.settles_at_once
@@ -215,7 +197,7 @@ class ConsumerLink(ServedLink):
         """End the link after the broker has ended its consumer, because the link failed to take a message."""
         self.over = True
         self.client.served.pop(self.link, None)
-        self.client.faulty = True
+        self.client.fault = FAULT
         self.client.dirty(self.client)
 
     def leave(self, forget: bool) -> None:
@@ -225,10 +207,13 @@ class ConsumerLink(ServedLink):
     def pause(self) -> None:
         self.consumer.credit = 0
 
+    def resume(self) -> None:
+        self.on_credit(self.link)
+
     def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
         client = self.client
         if condition is not None:
-            log.warning("%s %s: rejected a message: %s", client.address, client.client_id, condition)
+            log.warning("%s: rejected a message: %s", client, condition)
         if not self.over:
             client.broker.settle(self.consumer, token, outcome, client.now)
             if condition is not None and token.trace is not None:

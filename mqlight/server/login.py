@@ -29,7 +29,9 @@ CHECKERS = min(8, max(2, os.cpu_count() or 2))
 class Login(Protocol):
     """The socket of a client that logs in."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether the client is gone."""
 
     @property
     def visitor(self) -> Visitor:
@@ -150,7 +152,7 @@ class Logins:
         try:
             before = self._file.refresh() if self._file is not None else None
         except UsersError as error:
-            log.error("%s; what it said before still holds", error)
+            log.error("%s; the previous users stay valid", error)
         if before is None or self._file is None:
             return lambda name: False
         old, new = before, self._file.users

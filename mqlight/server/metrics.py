@@ -35,23 +35,23 @@ class BrokerCollector(Collector):
             label = PRIVATE if destination.name.share is None else str(destination.name)
             groups[label].append(destination)
         for name, about, figure in (
-            ("mqlight_queue_messages", "Messages that wait", lambda each: each.count),
-            ("mqlight_queue_bytes", "Bytes of the messages that wait", lambda each: each.bytes),
-            ("mqlight_unsettled_messages", "Messages given out and not settled", _unsettled),
-            ("mqlight_subscribers", "Subscribers that are there", lambda each: len(each.consumers)),
+            ("mqlight_queue_messages", "Waiting messages", lambda each: each.count),
+            ("mqlight_queue_bytes", "Bytes of the waiting messages", lambda each: each.bytes),
+            ("mqlight_unsettled_messages", "Messages sent to subscribers and not settled", _unsettled),
+            ("mqlight_subscribers", "Connected subscribers", lambda each: len(each.consumers)),
         ):
             family = GaugeMetricFamily(name, f"{about}, by destination.", labels=["destination"])
             for label, destinations in groups.items():
                 family.add_metric([label], sum(map(figure, destinations)))
             yield family
-        about = "Messages at most once that had no room, by destination."
+        about = "Messages with QoS 0 that were dropped because a destination was full, by destination."
         dropped = CounterMetricFamily("mqlight_dropped_messages", about, labels=["destination"])
         for label, destinations in groups.items():
             dropped.add_metric([label], sum(each.dropped for each in destinations))
         yield dropped
         about = "Messages whose time to live ended while they waited."
         yield CounterMetricFamily("mqlight_expired_messages", about, self._listener.broker.expired)
-        yield GaugeMetricFamily("mqlight_connections", "Clients that are connected.", self._listener.connections)
+        yield GaugeMetricFamily("mqlight_connections", "Connected clients.", self._listener.connections)
 
 
 def _unsettled(destination: Destination) -> int:

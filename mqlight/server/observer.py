@@ -38,6 +38,9 @@ class Trace(Protocol):
     def dropped(self, why: str) -> None:
         """Note that the server dropped the message: ``full``, ``forgotten`` (with its destination) or ``purged``."""
 
+    def restored(self, message: Queued, now: float) -> None:
+        """Note that a purged message waits again."""
+
 
 class Story(Protocol):
     """One published message, and its traces."""
@@ -52,8 +55,8 @@ class Observer(Protocol):
     allowance: int
     """The number of further messages to report by :meth:`published`. The observer renews it from time to time."""
 
-    def published(self, message: Publication, now: float, sender: object) -> Story:
-        """Note an accepted message. ``sender`` is the argument of :meth:`Broker.publish`."""
+    def published(self, message: Publication, now: float, sender: object) -> Story | None:
+        """Note an accepted message; return None to decline. ``sender`` is the argument of :meth:`Broker.publish`."""
 
     def unwatched(self, destination: Destination, message: Queued) -> Trace | None:
         """Begin the trace of an unwatched message to which something unusual happens; return None to decline."""

@@ -87,7 +87,7 @@ class SaslServer:
     def _not_amqp(self, header: bytes) -> bytes:
         self.failed = f"the client does not speak AMQP 1.0: it began with {header!r}"
         if header.startswith(b"\x16\x03"):
-            self.failed += ", which is TLS; this port has none without --tls-cert, and is for amqp:// URLs"
+            self.failed += ", which is TLS; use an amqp:// URL, or start the server with --tls-cert"
         return SASL_HEADER  # section 2.2: answer with a supported header, then close
 
     def _frame(self) -> bytes:
@@ -106,7 +106,7 @@ class SaslServer:
         if identity.mechanism not in self._mechanisms:
             return self._refuse(
                 f"the client asked for SASL {printable(identity.mechanism, 80)}, "
-                f"offered is {', '.join(self._mechanisms)}"
+                f"and the server offers {', '.join(self._mechanisms)}"
             )
         return self._decide(identity, tell=True, rest=seen[size:])
 
@@ -160,22 +160,22 @@ def _identity(body: bytes) -> Identity:
     except CodecError as error:
         raise ValueError(str(error)) from None
     if not isinstance(init, Described) or init.descriptor not in (_INIT, "amqp:sasl-init:list"):
-        raise ValueError("it is not a sasl-init")
+        raise ValueError("the frame is not a sasl-init")
     fields = init.value
     if not isinstance(fields, list) or not fields or not isinstance(fields[0], str):
-        raise ValueError("it names no mechanism")
+        raise ValueError("the frame has no mechanism")
     mechanism = str(fields[0])
     if mechanism != "PLAIN":
         return Identity(mechanism)
     response = fields[1] if len(fields) > 1 else None
     if not isinstance(response, bytes) or response.count(b"\0") != 2:
-        raise ValueError("a PLAIN response is authorisation, user and password with a zero byte between")
+        raise ValueError("a PLAIN response has authorisation, user and password, with a zero byte between them")
     authorisation, user, password = response.decode("utf-8").split("\0")
     for what, text in (("user", user), ("password", password)):
         if (control := control_in(text)) is not None:
             raise ValueError(f"the {what} has the control character {control.partition(' ')[0]}")
     if authorisation not in ("", user):
-        raise ValueError("nobody may act for another user")
+        raise ValueError("a user cannot act for another user")
     return Identity(mechanism, user, password)
 
 

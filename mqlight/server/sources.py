@@ -36,14 +36,14 @@ def number() -> int:
 def refusal(source: Terminus) -> Condition | None:
     """Return the reason why a source cannot be granted; None if it can."""
     if source.copy and not TOPICS & set(source.capabilities):  # JMS asks for it on topics, where all get a copy
-        return Condition("amqp:not-implemented", "this server has no distribution-mode copy: ask for move")
+        return Condition("amqp:not-implemented", "this server has no distribution mode copy; ask for move")
     if source.filters:
         names = ", ".join(f"{name:.80}" for name in source.filters)
-        return Condition("amqp:not-implemented", f"this server has no filters: attach without the filter {names}")
+        return Condition("amqp:not-implemented", f"this server has no filters; attach without the filter {names}")
     if source.timeout > MAX_TTL:
         return Condition(
             "amqp:not-allowed",
-            f"ServerContext_InvalidSourceTimeout: a time to live of {source.timeout} s is over {MAX_TTL} s",
+            f"ServerContext_InvalidSourceTimeout: a time to live of {source.timeout} s is above {MAX_TTL} s",
         )
     return None
 

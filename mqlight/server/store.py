@@ -154,7 +154,7 @@ class Store:
             Path(f"{self.path}-shm").unlink(missing_ok=True)  # the index of this check, which no later connection uses
         behind = transactions_behind_damage(wal)
         if behind > 1 or behind and self._safe_commits() is None:
-            raise self._damaged(f"{behind} of the transactions in {wal.name} are behind a damaged one")
+            raise self._damaged(f"{behind} of the transactions in {wal.name} follow a damaged one")
 
     def _open(self, migrations: Sequence[Migration]) -> None:
         db = self._db
@@ -189,7 +189,7 @@ class Store:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application_id != APPLICATION_ID and (application_id or version or tables):
-            raise StoreError(f"{self.path} is a database of another program: choose another folder")
+            raise StoreError(f"{self.path} is a database of another program; choose another folder")
         if version > known:
             raise StoreError(
                 f"the store {self.path} has schema version {version} and this program knows {known}:"
@@ -205,7 +205,7 @@ class Store:
         if safe is not None and commits < safe:
             raise StoreError(
                 f"the store {self.path} is damaged: it has {commits} of at least {safe} transactions;"
-                f" it is left as it is: put it away, or delete the file {COMMITS} beside it to go on without the others"
+                f" it was not changed; move it away, or delete the file {COMMITS} beside it to do without the others"
             )
         return int(version)
 
@@ -245,18 +245,18 @@ class Store:
         if ours and not folder.stat().st_mode & stat.S_ISVTX:
             _close_one(folder, 0o700)
         elif folder.stat().st_mode & 0o077:
-            log.warning("others may enter the folder %s of the store, which has other files too; chmod 700 it", folder)
+            log.warning("other users can enter the folder %s of the store; run chmod 700 on it", folder)
 
     def _unusable(self, error: OSError | sqlite3.Error) -> StoreError:
         if "locked" in str(error):
-            return StoreError(f"the store {self.path} is in use by another server: choose another folder")
+            return StoreError(f"the store {self.path} is in use by another server; choose another folder")
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             return self._damaged(error)
         return StoreError(f"the store {self.path} cannot be used: {error}; choose another folder")
 
     def _damaged(self, what: object) -> StoreError:
         return StoreError(
-            f"the store {self.path} is damaged: {what}; it is left as it is: put it away, or choose another folder"
+            f"the store {self.path} is damaged: {what}; it was not changed; move it away, or choose another folder"
         )
 
     def load(self) -> tuple[list[Destination], list[tuple[int, Stored]]]:
@@ -278,7 +278,7 @@ class Store:
         ):
             number, pattern, share, client_id, ttl, forget_at, owner, owner_client, link = row
             if crc != _crc(*row):
-                raise self._damaged(f"the destination {number} is not as it was written")
+                raise self._damaged(f"the destination {number} has a wrong checksum")
             destination = Destination(
                 DestinationName(pattern, share, client_id, link), number, Owner(owner, owner_client)
             )
@@ -290,7 +290,7 @@ class Store:
         ):
             sequence, number, expires, durable, priority, rest = row
             if type(count) is not int or not 0 <= count <= MOST_COUNT or crc != _crc(*row) + count:
-                raise self._damaged(f"the message {sequence} is not as it was written")
+                raise self._damaged(f"the message {sequence} has a wrong checksum")
             publication = Publication("", None, bool(durable), count, priority, rest)
             messages.append((number, Stored.of(publication, None if expires is None else expires - offset, sequence)))
         _, there, waiting = self._state(self._db)
@@ -366,9 +366,9 @@ def _close_one(path: Path, mode: int) -> None:
         try:
             path.chmod(mode)
         except OSError as error:
-            log.warning("%s is open to others and stays so: %s; chmod %o it", path, error.strerror, mode)
+            log.warning("other users can read %s; run chmod %o on it, which failed: %s", path, mode, error.strerror)
         else:
-            log.info("%s was open to others; it is of mode %o now", path, mode)
+            log.info("other users could read %s; its mode is %o now", path, mode)
 
 
 def _size(path: Path) -> int:

@@ -1,11 +1,11 @@
-"""The server's end of TLS, in memory. The listener moves the bytes, and nothing here waits."""
+"""The server's end of TLS: its certificates, and the encryption of one client's bytes."""
 
 from __future__ import annotations
 
 import ssl
 from typing import Any, Protocol
 
-from mqlight.amqp.output import CHUNK
+from mqlight.net.tls import Tls
 
 AMQP_TLS_HEADER = b"AMQP\x02\x01\x00\x00"
 """The answer of a server with TLS to a client that begins without TLS (AMQP 1.0 section 2.2)."""
@@ -14,8 +14,8 @@ _ALERTS = {
     "CERTIFICATE_EXPIRED": "the client says that this server's certificate has expired",
     "BAD_CERTIFICATE": "the client refuses this server's certificate; is it for the host name that the client uses?",
     "CERTIFICATE_UNKNOWN": "the client refuses this server's certificate",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client showed no certificate, and --tls-client-ca asks for one",
-    "UNSUPPORTED_PROTOCOL": "the client is too old: TLS 1.2 is the least",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client showed no certificate; --tls-client-ca requires one",
+    "UNSUPPORTED_PROTOCOL": "the client does not support TLS 1.2 or newer",
 }
 
 
@@ -60,23 +60,21 @@ def server_context(certificate: str, key: str | None, client_ca: str | None) -> 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        return f"it is no PEM file that fits ({error.reason or error})"
+        return f"the file is not a matching PEM file ({error.reason or error})"
     return getattr(error, "strerror", None) or str(error)
 
 
-class Tls:
-    """The TLS of one connection. :meth:`receive` decrypts input; :meth:`output` encrypts the output of ``inner``."""
+class Encryption:
+    """The TLS of one client. :meth:`receive` decrypts input; :meth:`output` encrypts the output of ``inner``."""
 
     def __init__(self, context: ssl.SSLContext, inner: Output) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = Tls(context, None)
         self._inner = inner
-        self._ready = False
-        self._failed = False
         self._begin = b""
-        self._pending = b""
+        self._farewell: bytes | None = None
+        """The last bytes to send, after a fault."""
         self._plain = 0
-        """The number of bytes of ``inner`` that ``_pending`` encrypts. They count as sent when all of it is sent."""
+        """The number of bytes of ``inner`` that are encrypted. They count as sent when all of them are sent."""
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the socket and return the decrypted bytes.
@@ -87,47 +85,35 @@ class Tls:
         if len(self._begin) < 4:
             self._begin += data[:4]
             if self._begin == b"AMQP":
-                self._failed, self._pending = True, AMQP_TLS_HEADER
-                raise TlsError("the client does not speak TLS, and this port does; it needs an amqps:// URL")
-        self._incoming.write(data)
+                self._farewell = AMQP_TLS_HEADER
+                raise TlsError("the client does not speak TLS, which this port needs; use an amqps:// URL")
         try:
-            return self._decrypt()
-        except ssl.SSLWantReadError:
-            return b""
+            return self._tls.receive(data)
         except ssl.SSLError as error:
-            self._failed = True
+            self._farewell = self._tls.output()
             raise TlsError(_said(error, self._begin)) from None
 
-    def _decrypt(self) -> bytes:
-        if not self._ready:
-            self._tls.do_handshake()
-            self._ready = True
-        parts = []
-        try:
-            while part := self._tls.read(CHUNK):
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        return b"".join(parts)
-
     def output(self) -> bytes:
-        if not self._pending:
-            if self._ready and not self._failed and (plain := self._inner.output()):
-                self._tls.write(plain)
-                self._plain = len(plain)
-            self._pending = self._outgoing.read()
-        return self._pending
+        if self._farewell is not None:
+            return self._farewell
+        if self._tls.ready and not self._tls.unsent and (plain := self._inner.output()):
+            self._tls.write(plain)
+            self._plain = len(plain)
+        return self._tls.output()
 
     def sent(self, size: int) -> None:
-        self._pending = self._pending[size:]
-        if self._plain and not self._pending:
+        if self._farewell is not None:
+            self._farewell = self._farewell[size:]
+            return
+        self._tls.sent(size)
+        if self._plain and not self._tls.unsent:
             plain, self._plain = self._plain, 0
             self._inner.sent(plain)
 
     @property
     def common_name(self) -> str | None:
         """The common name in the client's certificate; None without a verified certificate that has exactly one."""
-        subject: Any = (self._tls.getpeercert() or {}).get("subject", ())
+        subject: Any = self._tls.certificate.get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]
         return str(names[0]) if len(names) == 1 else None
 
@@ -140,5 +126,5 @@ def _said(error: ssl.SSLError, begin: bytes) -> str:
         if reason.endswith(name):
             return text
     if not begin.startswith(b"\x16"):
-        return f"the client does not speak TLS, it began with {begin!r}"
+        return f"the client does not speak TLS; it began with {begin!r}"
     return f"TLS failed: {reason.replace('_', ' ').lower()}"

@@ -76,7 +76,7 @@ class PasswordRecord(NamedTuple):
         power = kept.cost > 1 and not kept.cost & (kept.cost - 1)
         bounded = kept.block >= 1 and 1 <= kept.parallel <= 16 and 128 * kept.cost * kept.block <= _MOST_MEMORY // 2
         if kind != "scrypt" or not power or not bounded:
-            raise ValueError("it was not made by scrypt, or by more of it than is good")
+            raise ValueError("the hash is not of scrypt with supported parameters")
         return kept
 
     def is_made_of(self, password: str) -> bool:
@@ -166,7 +166,7 @@ def _set(entry: _Entry, name: str, word: str, value: str) -> None:
         setattr(entry, word, True)
     elif word == "password":
         if name in (ANONYMOUS, EVERYBODY):
-            raise ValueError(f"{name} can have no password")
+            raise ValueError(f"{name} cannot have a password")
         if entry.password is not None:
             raise ValueError(f"the user {name!r} has a password already")
         try:
@@ -179,7 +179,7 @@ def _set(entry: _Entry, name: str, word: str, value: str) -> None:
         validate_pattern(value)
         (entry.send if word == "send" else entry.subscribe).append(value)
     else:  # the text does not show the keyword, because it may be a password
-        raise ValueError("the second word is none of password, certificate, admin, send and subscribe")
+        raise ValueError("the second word must be password, certificate, admin, send or subscribe")
 
 
 class UsersFile:
@@ -246,7 +246,7 @@ class UsersFile:
             raise UsersError(f"cannot read the users file {self.path}: it is not UTF-8") from None
         users = Users.parse(text, f"the users file {self.path}")
         if self._stamp() != seen:
-            raise UsersError(f"cannot read the users file {self.path}: it changes meanwhile")
+            raise UsersError(f"cannot read the users file {self.path}: it changes while it is read")
         self._seen = seen
         return users
 
@@ -286,7 +286,7 @@ def set_password(path: str, name: str, password: str) -> bool:
     if not name or name.startswith("#") or any(c.isspace() or not c.isprintable() for c in name):
         raise UsersError(f"{name!r} cannot be a user: a name has no spaces and does not begin with #")
     if name in (ANONYMOUS, EVERYBODY):
-        raise UsersError(f"{name} can have no password")
+        raise UsersError(f"{name} cannot have a password")
     if not password:
         raise UsersError("the password is empty; give at least one character")
     if control_in(password) is not None:

@@ -85,7 +85,7 @@ class Writer:
                     raise error
             except WriteError as error:
                 if failed is None:
-                    log.error("%s; messages that have to be kept are refused until it works again", error)
+                    log.error("%s; durable messages are refused until it can be written", error)
                 self._broker.not_written(batch, str(error))
             else:
                 if failed is not None:

@@ -115,7 +115,7 @@ def frames_of(data: bytes) -> Iterator[tuple[str, list[Any]]]:
 
 
 def lacks(name: str, fields: list[Any]) -> list[int]:
-    """Which mandatory fields a frame of ours lacks (sections 2.7 and 2.8.14)."""
+    """Return the mandatory fields that a frame of ours lacks (sections 2.7 and 2.8.14)."""
 
     def given(number: int) -> Any:
         return fields[number] if number < len(fields) else None

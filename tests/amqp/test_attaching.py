@@ -1,14 +1,13 @@
-"""How a link is attached, answered and refused (sections 2.6.3 and 2.7.3)."""
+"""Links: attached, answered and refused (sections 2.6.3 and 2.7.3)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from amqp.pair import Pair
-from amqp.raw import RawPeer, attach, condition_of, frames_of
+from amqp.raw import RawPeer, attach, frames_of
 from mqlight.amqp import Condition, Link, Terminus
 from mqlight.amqp.attaching import OVERHEAD, write_attach
 from mqlight.amqp.values import Uint
@@ -30,15 +29,6 @@ def test_a_sender_attaches_and_its_target_comes_back(pair: Pair) -> None:
     assert other.source == link.source == Terminus("to-a/tøpic")
 
 
-def test_a_receiver_attaches_with_source_and_target_alike(pair: Pair) -> None:
-    source = Terminus("share:s:a/#", timeout=60)
-    link = pair.client.engine.attach_receiver("share:s:a/#", source, at_most_once=False)
-    pair.pump()
-    (other,) = pair.server.one("attach")
-    assert not other.receiver
-    assert other.source == other.target == replace(link.source, outcomes=()) == link.target == source
-
-
 @pytest.mark.parametrize("at_most_once", [True, False])
 def test_a_receiver_says_whether_it_settles_at_once(pair: Pair, at_most_once: bool) -> None:
     assert pair.receiver(at_most_once=at_most_once)[1].settles_at_once is at_most_once
@@ -47,22 +37,6 @@ def test_a_receiver_says_whether_it_settles_at_once(pair: Pair, at_most_once: bo
 def test_a_sender_says_whether_it_settles_at_once_or_nothing(pair: Pair) -> None:
     modes = [pair.sender(f"t{mode}", at_most_once=mode)[1].settles_at_once for mode in (True, False, None)]
     assert modes == [True, False, False]
-
-
-def test_capabilities_travel_and_come_back(pair: Pair) -> None:
-    link = pair.client.engine.attach_sender("l", Terminus("t", capabilities=("x", "y")))
-    pair.pump()
-    assert pair.server.one("attach")[0].target.capabilities == ("x", "y")
-    assert link.target.capabilities == ("x", "y")
-
-
-def test_an_anonymous_sender_has_a_target_without_address(pair: Pair) -> None:
-    link, other = pair.sender(None)
-    assert other.target.address is None
-    assert link.credit == 100
-    link.send(b"m", 1)
-    pair.pump()
-    assert pair.server.messages == [b"m"]
 
 
 def test_the_answer_to_an_attach_is_told(pair: Pair) -> None:
@@ -112,24 +86,6 @@ def refusing(*frames: bytes) -> list[tuple[str, list[Any]]]:
     peer = RawPeer()
     peer.end.answer = lambda link: link.refuse(DENIED)
     return peer.give(*frames)
-
-
-@pytest.mark.parametrize("receiver", [True, False])
-def test_a_refused_link_is_attached_with_a_null_terminus_and_then_detached(receiver: bool) -> None:
-    """Section 2.6.3: the terminus that this end would have."""
-    (attached, fields), (detached, reason) = refusing(attach(receiver=receiver))
-    assert (attached, detached) == ("attach", "detach")
-    source, other = [*fields, None, None][5:7]
-    assert (source if receiver else other) is None
-    assert condition_of(reason, 2) == DENIED.name and reason[1] is True
-
-
-@pytest.mark.parametrize("receiver", [True, False])
-@pytest.mark.parametrize("source", [None, "t"])
-def test_an_accepted_link_has_both_termini_whatever_the_peer_gave(source: str | None, receiver: bool) -> None:
-    """Section 2.6.3."""
-    ((_, fields), *_) = RawPeer().give(attach(receiver=receiver, source=None, target=None))
-    assert fields[5] is not None and fields[6] is not None
 
 
 def test_a_sender_that_asks_for_rcv_settle_mode_second_is_answered_first() -> None:

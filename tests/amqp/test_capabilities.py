@@ -1,4 +1,4 @@
-"""Which deliveries a receiver marks, and what the mark is on the wire."""
+"""The deliveries that a receiver marks, and the mark on the wire."""
 
 from __future__ import annotations
 

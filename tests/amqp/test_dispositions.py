@@ -1,4 +1,4 @@
-"""What a disposition says of deliveries (sections 2.6.12, 2.7.6 and 3.4)."""
+"""Dispositions of deliveries (sections 2.6.12, 2.7.6 and 3.4)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pair() -> Pair:
 
 
 def send_and_settle(pair: Pair, outcome: Outcome, condition: Condition | None = None) -> Any:
-    """What the sender hears when the receiver settles so."""
+    """Settle a message with this outcome; return the outcome that the sender hears."""
     link, other = pair.sender()
     link.send(b"m", "token")
     pair.pump()

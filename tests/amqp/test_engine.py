@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from amqp.pair import End, Pair, transfer
+from amqp.pair import End, Pair
 from mqlight.amqp import Condition, Link, Outcome, Terminus
 from mqlight.amqp.output import CHUNK
 from mqlight.server.sasl import Identity
@@ -99,26 +99,6 @@ def test_a_message_of_five_megabytes_arrives(pair: Pair) -> None:
     assert pair.server.messages == [data, b"next"]
 
 
-def test_a_message_arrives_in_the_smallest_of_frames() -> None:
-    pair = Pair(server={"max_frame_size": 512})
-    link, _ = pair.sender()
-    data = bytes(range(256)) * 400
-    link.send(data, 1)
-    frame = pair.client.output()
-    assert int.from_bytes(frame[:4], "big") <= 512
-    pair.pump()
-    assert pair.server.messages == [data]
-
-
-def test_a_message_arrives_byte_by_byte(pair: Pair) -> None:
-    link, _ = pair.sender()
-    link.send(b"hello", 1)
-    for byte in pair.client.output():
-        assert pair.server.messages == []
-        pair.server.receive(bytes([byte]))
-    assert pair.server.messages == [b"hello"]
-
-
 def test_a_message_of_the_largest_size_arrives() -> None:
     pair = Pair(server={"max_message_size": 1000})
     link, _ = pair.sender()
@@ -142,20 +122,6 @@ def test_a_larger_message_costs_its_sender_the_link_and_says_why() -> None:
     link.send(b"fine", 1)
     pair.pump()
     assert pair.server.messages == [b"fine"]
-
-
-def test_an_aborted_message_never_arrives(pair: Pair) -> None:
-    """Section 2.7.5."""
-    link, _ = pair.sender()
-    transfer(link, b"half", 0, more=True)
-    pair.pump()
-    assert pair.server.engine.unfinished() == 4
-    transfer(link, b"", None, aborted=True)
-    pair.pump()
-    assert pair.server.engine.unfinished() == 0
-    link.send(b"whole", 1)
-    pair.pump()
-    assert pair.server.messages == [b"whole"]
 
 
 # Credit
@@ -326,56 +292,3 @@ def test_a_link_may_be_attached_again_as_soon_as_its_session_is_known_to_be_over
     link.send(b"m", 1)
     pair.pump()
     assert pair.server.messages == [b"m"]
-
-
-# The end
-
-
-@pytest.mark.parametrize(("who", "hears"), [("client", "server"), ("server", "client")])
-def test_each_end_may_close_and_say_why(pair: Pair, who: str, hears: str) -> None:
-    pair.sender()
-    closing, told = getattr(pair, who), getattr(pair, hears)
-    closing.engine.close(DENIED)
-    pair.pump()
-    assert told.all("close") == [[DENIED]]
-    assert closing.all("close") == [[None]]
-    assert pair.client.engine.closed and pair.server.engine.closed
-    assert pair.client.all("detach") == pair.server.all("detach") == []
-
-
-def test_at_the_end_links_are_closed_and_still_listed_with_what_was_not_settled(pair: Pair) -> None:
-    link, _ = pair.sender()
-    link.send(b"m", "token")
-    pair.client.engine.end_of_input()
-    assert link.closed and pair.client.engine.links() == [link]
-    assert list(link.unsettled.values()) == ["token"]
-
-
-def test_an_end_without_a_close_frame_is_told(pair: Pair) -> None:
-    pair.server.engine.end_of_input()
-    (condition,) = pair.server.one("close")
-    assert condition.name == "amqp:connection:forced"
-
-
-def test_the_end_is_told_once(pair: Pair) -> None:
-    pair.client.engine.close()
-    pair.pump()
-    for end in (pair.client, pair.server):
-        end.engine.end_of_input()
-        end.engine.end_of_input()
-        end.receive(b"more")
-        assert end.engine.tick(1e6) is None
-        assert len(end.all("close")) == 1
-
-
-def test_after_a_close_both_ends_are_done_when_their_sockets_end(pair: Pair) -> None:
-    pair.client.engine.close()
-    pair.pump()
-    for end in (pair.client, pair.server):
-        assert end.output() == b""
-        end.engine.end_of_input()
-        assert end.engine.done
-
-
-def test_a_connection_is_not_done_while_it_lives(pair: Pair) -> None:
-    assert not pair.client.engine.done

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amqp.pair import End, Pair, pump, transfer
+from amqp.pair import End, Pair, pump
 from amqp.raw import frames_of, lacks, performative
-from memory import resident
 from mqlight.amqp import Condition, Link, Outcome, Terminus
 from mqlight.amqp.codec import Described, Uint, Ulong, Ushort
 from mqlight.amqp.frames import AMQP_HEADER, frame
@@ -292,39 +291,3 @@ def test_connections_that_come_and_go_leave_nothing_behind() -> None:
     finally:
         tracemalloc.stop()
     assert min(after - before for before, after in pairwise(sizes)) < 20_000
-
-
-def test_a_sender_that_never_ends_its_message_takes_no_memory() -> None:
-    pair = Pair(server={"max_message_size": 1000})
-    link, _ = pair.sender()
-    part = bytes(60_000)
-    before = resident()
-    for frames in range(700):
-        transfer(link, part, None if frames else 0, more=True)
-        while data := pair.client.output():
-            pair.client.sent(len(data))
-            pair.server.receive(data)
-    assert resident() - before < 20_000_000
-    assert len(pair.server.all("detach")) == 1
-
-
-@given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), max_size=4), st.integers(0, 250))
-def test_the_shortest_way_of_a_transfer_takes_what_the_others_take(damage: list[tuple[int, int]], cut: int) -> None:
-    heard = []
-    for shortest in (True, False):
-        pair = Pair(server={"max_message_size": 60, "credit": 8})
-        link, _ = pair.sender()
-        link.send(b"the first of a session")
-        pair.pump()
-        for size in (0, 1, 40, 60, 5):
-            link.send(b"m" * size, settled=size == 1)
-        data = bytearray(pair.client.output())
-        for at, value in damage:
-            data[at % len(data)] = value
-        engine = pair.server.engine
-        if not shortest:
-            engine.usual.clear()
-        engine.receive(bytes(data[:cut]))
-        engine.receive(bytes(data[cut:]))
-        heard.append(([[str(each) for each in event[2:]] for event in pair.server.heard[3:]], engine.output()))
-    assert heard[0] == heard[1]

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqlight.amqp.fast_messages import address_and_rest, is_first_delivery, text_body, text_message
+from mqlight.amqp.fast_messages import address_and_rest, is_first_delivery, text_body, text_message, with_trace
 from mqlight.amqp.message import Message, MessageError, decode, delivery_count, encode
 from mqlight.server.publication import Publication, _rewrite, read_publication
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
 SOME = st.none() | TEXTS
 TTLS = st.integers(0, 2**32 - 1)
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @given(body=TEXTS, to=SOME, message_id=SOME, reply_to=SOME, correlation_id=SOME, ttl=st.none() | TTLS)
@@ -63,6 +64,25 @@ def test_the_text_is_found_in_what_rabbitmq_makes_of_a_message(header: str, coun
     assert text_body(data) == (None if count else b"abc")
 
 
+@given(body=TEXTS, reply_to=SOME, ttl=TTLS)
+def test_a_trace_is_the_application_property_that_encode_makes(body: str, reply_to: str | None, ttl: int) -> None:
+    message = Message(
+        body=body, to="t", message_id="m", reply_to=reply_to, content_type="text/plain", ttl=ttl,
+        properties={"traceparent": PARENT},
+    )  # fmt: skip
+    made = with_trace(text_message(body.encode(), "t", "m", reply_to, None, ttl), body.encode(), PARENT)
+    assert made == encode(message) and decode(made) == message
+
+
+def test_the_short_way_is_taken_with_a_trace() -> None:
+    made = with_trace(text_message(b"abc", "t", "m", "r", None, 5), b"abc", PARENT)
+    assert text_body(made) == b"abc"
+    usual = address_and_rest(made)
+    assert usual is not None and usual[:2] == (b"t", 5) and made.endswith(usual[2])
+    spoilt = made.replace(b"00-0af", b"\xff0-0a")
+    assert text_body(spoilt) is None and address_and_rest(spoilt) is None
+
+
 @pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 257, 70_000])
 def test_lengths_at_the_borders_of_their_encodings(size: int) -> None:
     text = "x" * size
@@ -92,7 +112,7 @@ MESSAGES = st.builds(
     priority=st.integers(0, 255),
     delivery_count=st.sampled_from([0, 1, 0x43, 300]),
     annotations=st.none() | st.dictionaries(st.text("xyz-", max_size=5), TEXTS | st.integers(0, 9), max_size=3),
-    properties=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=2),
+    properties=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=2) | st.just({"traceparent": PARENT}),
 )
 
 

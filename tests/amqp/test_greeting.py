@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from mqlight.amqp.codec import Array, Ubyte
@@ -33,41 +31,6 @@ def test_a_client_logs_in_however_the_bytes_are_cut(step: int) -> None:
         seen = seen[greeting.take(seen) :]
     assert greeting.done and greeting.ready and seen == b"frames"
     assert greeting.out.startswith(SASL_HEADER) and b"\0ann\0secret" in greeting.out
-
-
-@pytest.mark.parametrize(
-    ("options", "offered", "chosen"),
-    [
-        ({}, ("PLAIN", "ANONYMOUS"), b"ANONYMOUS"),
-        ({"external": True}, ("ANONYMOUS", "EXTERNAL"), b"EXTERNAL"),
-        ({"external": True}, ("ANONYMOUS",), b"ANONYMOUS"),
-        ({"user": "a"}, ("ANONYMOUS", "PLAIN"), b"PLAIN"),
-    ],
-)
-def test_the_mechanism_follows_from_what_the_client_has(
-    options: dict[str, Any], offered: tuple[str, ...], chosen: bytes
-) -> None:
-    greeting = client(**options)
-    greeting.take(SASL_HEADER + mechanisms(*offered))
-    assert chosen in greeting.out
-
-
-def test_a_server_without_the_mechanism_is_a_refusal_that_names_both() -> None:
-    greeting = client("ann", "secret")
-    greeting.take(SASL_HEADER + mechanisms("SCRAM-SHA-256"))
-    assert greeting.refused is not None and greeting.refused.name == "amqp:unauthorized-access"
-    assert "SCRAM-SHA-256" in greeting.refused.description and "PLAIN" in greeting.refused.description
-    assert "secret" not in greeting.refused.description
-
-
-@pytest.mark.parametrize(
-    ("code", "name"), [(1, "amqp:unauthorized-access"), (2, "amqp:internal-error"), (4, "amqp:internal-error")]
-)
-def test_a_refused_login_is_told_from_a_server_that_cannot_check_it(code: int, name: str) -> None:
-    greeting = client()
-    greeting.take(SASL_HEADER + mechanisms("ANONYMOUS") + outcome(code))
-    assert greeting.refused is not None and greeting.refused.name == name
-    assert not greeting.failed
 
 
 @pytest.mark.parametrize("data", [outcome(0), mechanisms("ANONYMOUS") * 2, b"\0\0\0\1\2\1\0\0", b"\0\1\0\0\2\1\0\0"])

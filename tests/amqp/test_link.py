@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from amqp.pair import Pair
 from amqp.raw import RawPeer, attach, flow, target, transfer
 from mqlight.amqp import Condition, Outcome
-from mqlight.amqp.fast_frames import take_transfers
 
 DENIED = Condition("amqp:not-allowed", "not for you")
 
@@ -76,112 +73,3 @@ def test_a_detach_may_carry_information() -> None:
     peer.end.engine.links()[0].detach(True, DENIED, {"delivery-tag": b"x"})
     ((_, fields),) = peer.taken()
     assert fields[2].value[2] == {"delivery-tag": b"x"}
-
-
-def test_messages_in_any_number_take_no_decoder() -> None:
-    """The usual form of transfers and dispositions has a way of its own: nothing but this test would miss it."""
-    pair = Pair(client={"credit": 0}, server={"credit": 5000})
-    link, other = pair.sender()
-    back, source = pair.receiver(credit=5000)
-    for sender, receiver, sending, receiving in (
-        (link, other, pair.client, pair.server),
-        (source, back, pair.server, pair.client),
-    ):
-        for number in range(300):
-            sender.send(b"m", number)
-            sender.send(b"m", settled=True)
-        before = sending.engine.decoded + receiving.engine.decoded
-        pair.pump()
-        for _, handle, _, settled in receiving.all("message"):
-            if not settled:
-                receiver.settle(handle, Outcome.ACCEPTED)
-        pair.pump()
-        assert len(receiving.messages) == 600 and len(sending.outcomes) == 300
-        # The first frame of either kind of a session is taken apart; then the session is known.
-        assert sending.engine.decoded + receiving.engine.decoded - before <= 2
-
-
-@pytest.mark.parametrize("handle", [1, 255, 256, 70_000])
-def test_plain_python_takes_what_send_writes_at_once(handle: int) -> None:
-    """In plain Python the form of ``Link.send`` has the shortest way: nothing but this test would miss it."""
-    pair = Pair()
-    first, _ = pair.sender("first")
-    first.session.free.append(handle)
-    link, other = pair.sender("other")
-    first.send(b"the first of a session")
-    pair.pump()
-    pair.server.heard.clear()
-    for number in range(5):
-        link.send(b"m", number)
-    link.send(b"settled", settled=True)
-    data = pair.client.output()
-    assert take_transfers(pair.server.engine, data, 0, len(data)) == len(data)
-    assert pair.server.messages == [b"m"] * 5 + [b"settled"]
-    assert len(other.held) == 5
-
-
-def test_a_transfer_that_needs_a_closer_look_is_left_for_later() -> None:
-    pair = Pair(server={"max_message_size": 100})
-    link, other = pair.sender()
-    engine = pair.server.engine
-
-    def taken(message: bytes) -> bool:
-        link.send(message, settled=True)
-        data = pair.client.output()
-        pair.client.sent(len(data))
-        stop = take_transfers(engine, data, 0, len(data))
-        assert stop in (0, len(data))
-        if not stop:
-            engine.receive(data)
-        return stop > 0
-
-    assert not taken(b"the first of a session")
-    assert taken(b"m" * 100)
-    other.closed = True
-    assert not taken(b"m")
-    other.closed = False
-    assert not taken(b"m" * 101)
-    assert other.closed and pair.server.all("detach")
-
-
-def test_a_handler_of_its_own_is_told_what_happens_on_a_link() -> None:
-    pair = Pair()
-    heard: list[tuple[Any, ...]] = []
-
-    class Handler:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *arguments: heard.append((name, *arguments[1:]))
-
-    link, other = pair.sender()
-    link.handler = Handler()
-    other.handler = Handler()
-    link.send(b"m", "token")
-    pair.pump()
-    other.settle(heard[0][1], Outcome.RELEASED)
-    other.flow(1)
-    pair.pump()
-    other.detach()
-    pair.pump()
-    assert heard == [
-        ("on_message", 0, b"m", False),
-        ("on_outcome", "token", Outcome.RELEASED, None),
-        ("on_credit",),
-        ("on_detach", True, None),
-        ("on_detach", True, None),
-    ]
-    assert pair.client.messages == pair.server.messages == [] and pair.client.all("detach") == []
-
-
-def test_output_and_unfinished_messages_are_counted() -> None:
-    pair = Pair()
-    link, _ = pair.sender()
-    assert pair.client.engine.pending() == 0
-    link.send(bytes(1000), settled=True)
-    assert 1000 < pair.client.engine.pending() < 1100
-    data = pair.client.output()
-    pair.client.sent(500)
-    assert pair.client.engine.pending() == len(data) - 500
-    pair.server.receive(data[:500])
-    assert pair.server.engine.unfinished() == 500
-    pair.pump()
-    assert pair.client.engine.pending() == pair.server.engine.unfinished() == 0

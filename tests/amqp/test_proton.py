@@ -23,7 +23,7 @@ STATES = {
     Outcome.UNDELIVERABLE: proton.Delivery.MODIFIED,
 }
 MODES = (None, False, True)
-"""What a sender says of its deliveries when it attaches: nothing, all unsettled, all settled (section 2.8.2)."""
+"""The settle modes of a sender: mixed, unsettled, settled (section 2.8.2)."""
 REASON = "amqp:not-allowed"
 
 
@@ -378,7 +378,7 @@ STEPS = st.one_of(
 
 
 def heard(client_kind: str, server_kind: str, frame: int, steps: list[Any], last: bool) -> tuple[list[Any], list[Any]]:
-    """What both ends hear of ``steps``; ``last``: the client ends it, not the server."""
+    """Return the events that both ends hear of ``steps``; ``last``: the client ends the connection, not the server."""
     client, server = ENDS[client_kind](False, frame), ENDS[server_kind](True, frame)
     pump(client, server)
     count = 0

@@ -22,7 +22,7 @@ from amqp.raw import (
     transfer,
 )
 from mqlight.amqp import Condition, Outcome
-from mqlight.amqp.codec import Described, Symbol, Uint, Ulong
+from mqlight.amqp.codec import Described, Uint, Ulong
 
 DETACH = performative(0x16, [Uint(7), True])
 
@@ -141,16 +141,7 @@ def test_a_frame_without_a_mandatory_field_closes_the_connection(frame: bytes) -
     assert peer.end.engine.failed
 
 
-# Transfers
-
-
-def test_a_changed_message_format_within_a_delivery_ends_the_link() -> None:
-    """Section 2.7.5."""
-    peer = RawPeer(attach())
-    peer.give(transfer(0, more=True, format=Uint(0)))
-    ((name, fields),) = peer.give(transfer(None, tag=None, format=Uint(1)))
-    assert name == "detach" and condition_of(fields, 2) == "amqp:invalid-field"
-    assert peer.end.messages == []
+# Transfers and links
 
 
 def test_a_message_without_credit_ends_its_link() -> None:
@@ -160,35 +151,6 @@ def test_a_message_without_credit_ends_its_link() -> None:
     ((name, fields),) = peer.give(transfer(1))
     assert name == "detach" and condition_of(fields, 2) == "amqp:link:transfer-limit-exceeded"
     assert len(peer.end.messages) == 1 and not peer.end.engine.closed
-
-
-ABORTED = [
-    pytest.param([transfer(0, more=True), transfer(None, tag=None, aborted=True)], id="after a part"),
-    pytest.param([transfer(0, aborted=True)], id="at once"),
-    pytest.param([transfer(0, more=True), transfer(None, tag=None, more=True, aborted=True)], id="though more is said"),
-]
-RESUMED = [
-    pytest.param([transfer(0, resume=True)], id="in one frame"),
-    pytest.param([transfer(0, resume=True, more=True), transfer(None, tag=None)], id="in two frames"),
-    pytest.param([transfer(0, resume=True, settled=True)], id="settled"),
-    pytest.param([transfer(0, resume=True, more=True), transfer(None, tag=None, aborted=True)], id="and aborted"),
-]
-
-
-@pytest.mark.parametrize("frames", [*ABORTED, *RESUMED])
-@pytest.mark.parametrize("address", ["t", None])
-def test_a_delivery_that_is_aborted_or_resumed_is_no_message_and_its_credit_comes_back(
-    address: str | None, frames: list[bytes]
-) -> None:
-    """Section 2.7.5: what is not in the unsettled map of a receiver is not resumed; our map is always empty."""
-    peer = RawPeer(attach(target=target(address)), credit=1)
-    (link,) = peer.end.engine.links()
-    answers = [answer for frame in frames for answer in peer.give(frame)]
-    ((name, fields),) = answers
-    assert name == "flow" and fields[5:7] == [1, 1]
-    assert peer.end.messages == [] and peer.end.engine.unfinished() == 0 and not link.held and not link.tags
-    peer.give(transfer(1, b"whole"))
-    assert peer.end.messages == [b"whole"] and link.credit == 0
 
 
 def test_a_peer_that_resumes_a_link_is_told_that_nothing_is_unsettled_here() -> None:
@@ -215,15 +177,6 @@ def test_a_link_that_was_detached_is_attached_again_by_its_name() -> None:
     assert peer.end.one("detach")[1] is False
     assert names(peer.give(attach(), transfer(1, b"after"))) == ["attach", "flow"]
     assert peer.end.messages == [b"m", b"after"]
-
-
-def test_messages_of_several_links_may_be_interleaved() -> None:
-    """Section 2.6.14."""
-    peer = RawPeer(attach("a", 0), attach("b", 1))
-    peer.give(transfer(0, b"a", more=True), transfer(1, b"b", handle=1, more=True))
-    assert peer.end.engine.unfinished() == 2
-    peer.give(transfer(None, b"A", tag=None), transfer(None, b"B", tag=None, handle=1))
-    assert peer.end.messages == [b"aA", b"bB"] and peer.end.engine.unfinished() == 0
 
 
 # Settlement
@@ -284,16 +237,3 @@ def test_what_this_end_finds_wrong_is_no_refusal_of_the_peer() -> None:
     pair.server.engine.close(Condition("amqp:not-allowed", "no"))
     pair.pump()
     assert not pair.client.engine.failed
-
-
-def test_the_source_of_an_answer_names_the_outcomes_that_are_understood() -> None:
-    """Section 3.5.3."""
-    peer = RawPeer()
-    ((_, fields), *_) = peer.give(attach(receiver=True))
-    assert [str(name) for name in fields[5].value[9].values] == [
-        "amqp:accepted:list",
-        "amqp:rejected:list",
-        "amqp:released:list",
-        "amqp:modified:list",
-    ]
-    assert isinstance(fields[5].value[9].values[0], Symbol)

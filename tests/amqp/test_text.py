@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqlight.amqp.text import control_in, media_type, nearest, printable
+from mqlight.amqp.text import control_in, media_type, nearest, printable, trace_id_of
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,19 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
 def test_a_content_type_is_compared_without_case_and_parameters() -> None:
     assert media_type('Application/JSON ; charset="utf-8"') == "application/json"
     assert media_type(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "trace"),
+    [
+        ("179d6f7d-c299-4861-b3a7-000000000001", "179d6f7dc2994861b3a7000000000001"),
+        ("pay-1", "0da3174c441a36c80c2ecf4b09fc7fa4"),
+        ("00000000-0000-0000-0000-000000000000", None),
+        ("\ud800", None),
+        ("", None),
+    ],
+)
+def test_a_request_without_a_trace_has_the_trace_id_of_its_uuid(key: str, trace: str | None) -> None:
+    found = trace_id_of(key)
+    assert len(found) == 32 and set(found) <= set("0123456789abcdef") and found.strip("0")
+    assert trace is None or found == trace

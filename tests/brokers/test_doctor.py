@@ -34,11 +34,11 @@ def examine(url: str, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
 def test_a_broker_is_well(broker: Broker, topic: str) -> None:
     findings = {finding["step"]: finding for finding in examine(broker.url, "--topic", topic)}
     dialect = "mqlight" if broker.name == "embedded" else broker.name
-    assert findings["broker"]["said"].endswith(f"spoken to in the dialect {dialect}")
+    assert findings["broker"]["said"].endswith(f"used with the dialect {dialect}")
     assert ("limit" in findings) == bool(LIMITS[dialect])
     assert findings["call"]["status"] == "ok"
     if broker.name != "ibm-mq":
-        assert ("is told that nobody listens" in findings["send"]["said"]) == broker.tells_no_responders
+        assert ("learns that no service listens" in findings["send"]["said"]) == broker.tells_no_responders
 
 
 # RabbitMQ's users
@@ -123,7 +123,7 @@ def test_what_a_user_lacks_is_named_by_queue_and_key(users: dict[str, str]) -> N
     findings = examine(users["fish"], "--topic", "todo", status=1)
     failed = {finding["step"]: finding for finding in findings if finding["status"] == "failed"}
     assert set(failed) == {"share", "reply", "dead letters"}
-    assert re.search(r"the queue share:macaque-doctor:todo/\w+/share .* the key todo\.", failed["share"]["advice"])
+    assert re.search(r"the queue share:macaque-doctor:todo/\w+/share, .* the key todo\.", failed["share"]["advice"])
     assert "refused for user 'fish'" in failed["share"]["said"]
     assert re.search(r"write to amq\.topic .* the key response\.macaque_[0-9a-f]{12} ", failed["reply"]["advice"])
 

@@ -264,7 +264,7 @@ def test_a_message_comes_again_with_its_count_when_its_receiver_vanishes(
         counts.append(message.delivery_count)
         previous, heir = heir, join()
         heir.listen(topic, "s", ttl=60, credit=1)
-        previous.connection._drop()  # the socket is cut
+        previous.connection._outlet.drop()  # the socket is cut
         previous.connection.stop(0.1)
     message, delivery = heir.next()
     assert message.body == "a"
@@ -288,7 +288,7 @@ def test_a_message_that_was_given_out_too_often_goes_to_the_dead_letters(
             sender.send(topic, "a")
         victim.next()
         given += 1
-        victim.connection._drop()
+        victim.connection._outlet.drop()
         victim.connection.stop(0.1)
     message, delivery = grave.next()
     delivery.accept()

@@ -1,4 +1,4 @@
-"""What is RabbitMQ's alone: its queues, its limits, and what it says when it is asked for what it cannot do."""
+"""Features of RabbitMQ alone: its queues, its limits, and its answers to requests that it cannot meet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def connection(broker_url: str) -> Iterator[Connection]:
 
 
 def subscribe(connection: Connection, pattern: str, share: str | None = None, ttl: int = 0) -> Exception | None:
-    """What the broker, or the dialect, answers."""
+    """Return the answer of the broker or of the dialect."""
     answers: list[Exception | None] = []
     connection.subscribe(pattern, share, ttl=ttl, on_delivery=lambda delivery: None, on_subscribed=answers.append)
     wait_until(lambda: answers, 20, "an answer")

@@ -1,4 +1,4 @@
-"""What the scripts that start brokers say where they cannot."""
+"""The scripts that start brokers: their errors where a broker cannot start."""
 
 from __future__ import annotations
 

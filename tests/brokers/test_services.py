@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import macaque
+from macaque.observe.discovery import ask
 from processes import Spawn, wait_until
 from real_brokers import Broker
 
@@ -49,6 +50,20 @@ def test_an_error_of_the_service_reaches_its_caller(app: macaque.Server, client:
     with app, pytest.raises(macaque.RemoteError, match="no such task") as raised:
         client.call(topic, 1).result()
     assert raised.value.code == 404
+
+
+def test_a_server_tells_what_it_serves(app: macaque.Server, client: macaque.Client, topic: str) -> None:
+    def told() -> list[int | None]:
+        try:
+            found = ask(client, 1.0, "stats", topic)
+        except (macaque.NoResponders, macaque.Timeout):  # the server announces itself after its services
+            return []
+        return [service.calls for server in found for service in server.services or ()]
+
+    app.service(topic, share_id="workers")(lambda data: data)
+    with app:
+        assert client.call(topic, 1).result() == 1
+        wait_until(lambda: told() == [1])
 
 
 def test_a_large_request_and_reply_arrive_whole(app: macaque.Server, client: macaque.Client, topic: str) -> None:
@@ -199,4 +214,4 @@ def test_a_second_client_of_the_same_id_takes_the_first_ones_place(broker: Broke
     with second:
         running.join(10.0)
         assert not running.is_alive()
-    assert "client's id" in str(ended[0])
+    assert "client id" in str(ended[0])

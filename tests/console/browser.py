@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from browsers import start_chromium
-from processes import wait_until
+from processes import Process, Spawn, wait_until
+
+if TYPE_CHECKING:
+    from console.conftest import Site
 
 
 class Browser:
@@ -76,9 +79,25 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def complaints(self) -> list[str]:
-        """What the browser complained of, but for answers that a test asked for."""
+        """The browser's complaints, without answers that a test asked for."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in entries if not re.search("status of 4|net::ERR_", entry["message"])]
 
     def close(self) -> None:
         self.driver.quit()
+
+
+def send(browser: Browser, site: Site, topic: str, body: str = "m") -> str:
+    """Send a message by the API; returns its id."""
+    return str(site.visitor().begin().post("api/messages", {"topic": topic, "body": body}).body["id"])
+
+
+def run_in_terminal(spawn: Spawn, line: str) -> Process:
+    """Run what the page says, as a person would who pastes it into a shell."""
+    return spawn(command=["sh", "-c", line])
+
+
+def commands(browser: Browser, exercise: str) -> list[str]:
+    wait_until(lambda: browser.has(f"#learn-{exercise}"))
+    code = "return Array.from(document.querySelectorAll(`#learn-${arguments[0]} .command code`), (n) => n.textContent)"
+    return list(browser.script(code, exercise))

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from processes import Server, start_server
+import mqlight
+from console.browser import Browser
+from processes import ROOT, Process, Server, Spawn, start_server, wait_until
 from visitors import Answer, HttpVisitor
 
 
@@ -81,3 +87,62 @@ def start_console() -> Iterator[Start]:
 def site(start_console: Start) -> Site:
     """A server with a console whose readers may act."""
     return start_console("--console-admin")
+
+
+SERVICE = """
+import macaque
+app = macaque.Server()
+@app.service("shop/new", share_id="shop")
+def new(order):
+    if order == "poison":
+        raise ValueError("no such fish")
+    return {"accepted": order}
+app.run()
+"""
+
+
+def serve(spawn: Spawn, site: Site, code: str = SERVICE) -> Process:
+    """Start a service; returns when it serves."""
+    code = "import logging; logging.basicConfig(level=20)" + code
+    return spawn(["-c", code], env={"MACAQUE_BROKER": site.url}, ready="serves")
+
+
+@contextmanager
+def subscriber(site: Site) -> Iterator[dict[str, Any]]:
+    """A client that is subscribed to ``pond/#`` and takes nothing; gives the card of its destination."""
+    visitor = site.visitor()
+    with mqlight.Client(site.url, "fish") as client:
+        client.subscribe("pond/#", options={"qos": 1, "ttl": 600_000, "credit": 0, "auto_confirm": False})
+        yield wait_until(lambda: visitor.get("api/destinations").body["destinations"])[0]
+
+
+def passwd(users: Path, name: str, password: str) -> None:
+    command = [sys.executable, "-m", "mqlight.server", "passwd", str(users), name]
+    subprocess.run(command, input=password, text=True, check=True, cwd=ROOT, timeout=20, capture_output=True)
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """The users chief, who may do everything, and fish, who may subscribe to the pond alone."""
+    path = tmp_path / "users"
+    passwd(path, "chief", "right")
+    passwd(path, "fish", "right")
+    lines = path.read_text().replace("fish subscribe #", "fish subscribe pond/#")
+    path.write_text(lines + "chief admin\n")
+    return path
+
+
+def log_in(site: Site, name: str, password: str = "right") -> Visitor:
+    visitor = site.visitor()
+    answer = visitor.post("api/login", {"user": name, "password": password})
+    assert answer.status == 200, answer.body
+    return visitor.begin()
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    complaints = browser.complaints()
+    browser.close()
+    assert complaints == []

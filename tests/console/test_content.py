@@ -1,4 +1,4 @@
-"""What a message holds, read for people."""
+"""The content of a message, shown to people."""
 
 from __future__ import annotations
 
@@ -48,3 +48,30 @@ def test_bodies_are_shown_as_they_are(body: object, kind: str, text: str) -> Non
 
 def test_what_is_no_message_is_called_unreadable() -> None:
     assert read(b"\x00\x53").kind == "unreadable"
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("body", "properties", "trace"),
+    [
+        (f'{{"uuid": "u1", "data": 1, "traceparent": "00-{TRACE}-00f067aa0ba902b7-01"}}', {}, TRACE),
+        ("text", {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}, TRACE),
+        ("text", {"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"}, ""),
+        ("text", {"traceparent": "nonsense"}, ""),
+        ('{"traceparent": 1}', {}, ""),
+    ],
+)
+def test_the_trace_is_in_the_envelope_or_in_the_application_properties(
+    body: str, properties: dict[str, object], trace: str
+) -> None:
+    content = read(encode(Message(body=body, properties=properties)))
+    assert content.trace == trace and bool(content.span) == bool(trace)
+
+
+def test_a_request_without_a_trace_begins_one() -> None:
+    body = f'{{"uuid": "{TRACE}", "data": 1, "replyTo": "response/c"}}'
+    content = read(encode(Message(body=body)))
+    assert (content.trace, content.trace_id) == ("", TRACE)
+    assert read(encode(Message(body="no request"))).trace_id == ""

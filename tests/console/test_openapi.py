@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
 import pytest
 
 import macaque
-from console.conftest import Site
-from console.test_api import serve
+from console.conftest import Site, serve
 from mqlight.server.console.app import ROUTES
 from mqlight.server.console.web import STATIC
 from processes import Spawn, wait_until
@@ -20,8 +20,7 @@ API = json.loads((STATIC / "openapi.json").read_text(encoding="utf-8"))
 
 def test_every_route_is_described_and_nothing_else() -> None:
     described = {(path, method.upper()) for path, methods in API["paths"].items() for method in methods}
-    assert described == {(path.replace("<name>", "{name}").replace("<number:int>", "{number}"), method)
-                         for path, method in ROUTES}  # fmt: skip
+    assert described == {(re.sub(r"<(\w+)(:\w+)?>", r"{\1}", path), method) for path, method in ROUTES}
 
 
 def check(path: str, answer: Any) -> None:
@@ -42,10 +41,13 @@ def test_answers_are_as_described(site: Site, spawn: Spawn) -> None:
         assert len(rows) == 4
         for row in rows:
             check("/api/messages/{name}", visitor.get(f"api/messages/{row['id']}").body)
+        check("/api/clients/{name}", visitor.get("api/clients/web_1").body)
+        [call] = [each for each in visitor.get("api/calls").body["calls"] if each["topic"] == "shop/new"]
+        check("/api/calls/{name}", visitor.get(f"api/calls/{call['id']}").body)
         destinations = visitor.get("api/destinations").body["destinations"]
         for each in destinations:
             check("/api/destinations/{number}", visitor.get(f"api/destinations/{each['number']}").body)
-        paths = ("session", "messages", "clients", "destinations", "calls", "dead-letters", "topics")
+        paths = ("session", "messages", "clients", "destinations", "calls", "services", "dead-letters", "topics")
         for path in paths:
             check(f"/api/{path}", visitor.get(f"api/{path}").body)
         check("/api/route", visitor.get("api/route?topic=shop/new").body)

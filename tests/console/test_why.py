@@ -10,7 +10,9 @@ from console.watched import Watched
 from mqlight.amqp.message import Message
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.server.broker import Limits
-from mqlight.server.console.why import span, why
+from mqlight.server.console.why import of_sender, span, why
+from mqlight.server.journal import Journal
+from mqlight.server.links import SENDER_CREDIT, Publisher
 from mqlight.server.permissions import Permissions, User
 
 
@@ -78,8 +80,7 @@ def test_a_member_holds_it() -> None:
 
 
 def test_the_destination_is_full() -> None:
-    world = Watched()
-    world.broker.limits = Limits(queue_messages=1)
+    world = Watched(limits=Limits(queue_messages=1))
     world.client("w").listen("share:billing:t", credit=0)
     world.send("t")
     cause = world.why(world.send("t"))
@@ -88,8 +89,7 @@ def test_the_destination_is_full() -> None:
 
 
 def test_a_full_destination_drops_what_is_at_most_once() -> None:
-    world = Watched()
-    world.broker.limits = Limits(queue_messages=1)
+    world = Watched(limits=Limits(queue_messages=1))
     world.client("w").listen("private:t", credit=0, at_most_once=True)
     world.send("t")
     assert world.why(world.send("t")).code == "full"
@@ -98,7 +98,7 @@ def test_a_full_destination_drops_what_is_at_most_once() -> None:
 def test_the_user_may_not_send_there() -> None:
     world = Watched()
     fish = world.client("fish")
-    fish.connection.user = User("fish", Permissions(("pond/#",), ()))
+    fish.connection.client.user = User("fish", Permissions(("pond/#",), ()))
     cause = world.why(world.send("shop/new", client_id="fish"))
     assert cause.code == "not-permitted"
     assert cause.text == "The user 'fish' may not send to 'shop/new'"
@@ -193,6 +193,38 @@ def test_it_was_purged() -> None:
     assert len(world.broker.purge(destination)) == 1
     assert world.why(story).code == "purged"
     assert destination.count == 0 and destination.bytes == 0
+
+
+@pytest.mark.parametrize("topic", ["t", None], ids=["a link to a topic", "a link to any topic"])
+def test_it_is_too_large(topic: str | None) -> None:
+    world = Watched()
+    web = world.client("web")
+    web.send(web.publisher(topic), Message(body="m" * 20_000, to="t"))
+    [story] = world.history.stories.values()
+    cause = world.why(story)
+    assert (cause.code, story.topic, story.sender) == ("too-large", topic or "", "web")
+    assert cause.text == "The message is larger than the 10000 bytes that are allowed"
+    assert "--message-size" in cause.remedy
+    assert world.history.refusals == 1
+
+
+def test_its_sender_has_no_credit() -> None:
+    world = Watched()
+    world.broker.journal = Journal()
+    world.client("w").listen("share:billing:t", credit=0, ttl=600)
+    web = world.client("web")
+    link = web.publisher("t")
+    [served] = web.connection.client.served.values()
+    assert isinstance(served, Publisher)
+    for _ in range(SENDER_CREDIT - 1):
+        web.send(link, Message(body="m", to="t"))
+    assert of_sender(served) is None
+    web.send(link, Message(body="m", to="t"))
+    cause = of_sender(served)
+    assert cause is not None and cause.code == "sender-no-credit"
+    assert cause.text == "web has no credit to send to t: its last 1000 messages are not on the disk yet"
+    world.broker.written(world.broker.journal.take(world.now))
+    assert of_sender(served) is None, "the store has written them"
 
 
 def test_the_server_refuses_what_is_no_message() -> None:

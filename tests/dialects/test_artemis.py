@@ -1,4 +1,4 @@
-"""What Artemis is asked for topics, shares and times to live."""
+"""The dialect of Artemis: topics, shares and times to live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MQ Light, IBM MQ and plain AMQP make of topics, shares and times to live."""
+"""The dialects of MQ Light, IBM MQ and plain AMQP: topics, shares and times to live."""
 
 from __future__ import annotations
 

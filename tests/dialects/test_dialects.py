@@ -1,4 +1,4 @@
-"""Which dialect is chosen for a broker."""
+"""The choice of the dialect for a broker."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def test_a_rabbitmq_that_is_too_old_is_refused_with_the_one_to_take(version: str
 
 
 def test_a_dialect_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(AddressError, match="there is no dialect 'klingon'; there are mqlight, ibm-mq, rabbitmq"):
+    with pytest.raises(AddressError, match="the dialect 'klingon' does not exist; there are mqlight, ibm-mq, rabbitmq"):
         dialect(dialect="klingon")
 
 
 def test_a_type_of_queue_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(AddressError, match="queues=stream is none of"):
+    with pytest.raises(AddressError, match="queues=stream is no queue type of RabbitMQ"):
         dialect("RabbitMQ", "4.0", queues="stream")

@@ -19,10 +19,9 @@ class Broker:
     def __init__(self, *, credit: int = 100) -> None:
         self.pair = Pair(server={"credit": credit})
         client = self.pair.client
-        self.management = Management(client.engine, "/management")
+        self.lost: list[Condition] = []
+        self.management = Management(client.engine, "/management", self.lost.append)
         client.on_attach = self.management.on_attach  # type: ignore[method-assign]
-        client.on_message = self.management.on_message  # type: ignore[method-assign]
-        client.on_credit = lambda link: self.management.on_credit()  # type: ignore[method-assign]
         self.pair.pump()
         links = [link for (link,) in self.pair.server.all("attach")]
         self.requests, self.answers = sorted(links, key=lambda link: not link.receiver)
@@ -119,3 +118,13 @@ def test_credit_for_answers_does_not_run_out() -> None:
         broker.run(FIRST)
         broker.answer(number, "200")
     assert len(broker.told) == len(broker.ended) == 2 * CREDIT - 1
+
+
+def test_the_loss_of_the_links_is_told_once_with_its_reason() -> None:
+    broker = Broker()
+    broker.run(FIRST)
+    gone = Condition("amqp:not-found", "the node is gone")
+    for link in broker.requests, broker.answers:
+        link.detach(condition=gone)
+    broker.pair.pump()
+    assert broker.lost == [gone] and broker.ended == []

@@ -1,4 +1,4 @@
-"""What RabbitMQ is asked for topics, shares and times to live, and how messages to it are addressed."""
+"""The dialect of RabbitMQ: topics, shares, times to live, and the addresses of messages."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the tests of limits share: hostile clients on plain sockets, a client that wants to be served all the while, and
-how much memory a process has.
+"""Parts that the tests of limits share: hostile clients on plain sockets, a client that must be served meanwhile, and
+the memory of a process.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Pulse:
         self.process.expect("alive")
 
     def end(self) -> int:
-        """How many calls there were. AssertionError when one of them was not answered in time."""
+        """Return the number of calls. Raises AssertionError if one was not answered in time."""
         self.process.expect("ten calls")
         self.process.signal(signal.SIGTERM)
         assert self.process.wait(15) == 0, self.process.log()

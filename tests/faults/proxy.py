@@ -15,7 +15,7 @@ POLL = 0.02
 
 
 class Way(Enum):
-    """Which way bytes go."""
+    """The direction of bytes."""
 
     UP = "to the server"
     DOWN = "to the client"
@@ -23,8 +23,8 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Flaw:
-    """What happens to one connection after ``after`` bytes of one way: its end by FIN, or by RST (``reset``); silence
-    both ways for ever, with no end (``hang``); or ``mask`` over the next byte.
+    """One fault of a connection after ``after`` bytes in one direction: its end by FIN, or by RST (``reset``); silence
+    in both directions for ever (``hang``); or ``mask`` over the next byte.
     """
 
     way: Way
@@ -49,7 +49,7 @@ class Proxy:
         """Flip a bit of the next byte that goes this way, once."""
         self.flaws: list[Flaw] = []
         self.flawed = 0
-        """How many flaws have shown."""
+        """Return the number of flaws that have happened."""
         self.accepted = 0
         self._target = port
         self._open = threading.Event()

@@ -8,7 +8,7 @@ from pathlib import Path
 from processes import start_server, wait_until
 
 ROUNDS = int(os.environ.get("MACAQUE_FAULT_ROUNDS", "1"))
-"""How often the streams of calls are repeated: 1 in CI, more for the figures of docs/reliability.md."""
+"""The number of repetitions of the streams of calls: 1 in CI, more for the figures of docs/reliability.md."""
 
 
 class Resilient:

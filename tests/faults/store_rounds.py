@@ -96,14 +96,14 @@ def write_a_little(folder: Path, said: int) -> None:
 
 
 def applied(messages: Messages, batch: dict[str, Any]) -> Messages:
-    """What a store has after a batch. JSON makes the keys of objects text."""
+    """Return the messages of a store after a batch. JSON makes the keys of objects text."""
     changed = {sequence: count for sequence, count in messages.items() if sequence not in batch["removed"]}
     changed |= {int(s): n for s, n in batch["counts"].items() if int(s) in changed}
     return changed | dict.fromkeys(batch["puts"], 0)
 
 
 def found(folder: Path) -> Messages:
-    """What a store has, and SystemExit if it is not in order."""
+    """Return the messages of a store. Raises SystemExit if the store is damaged."""
     with closing(Store(folder)) as store:
         _, messages = store.load()
     sequences = [message.sequence for _, message in messages]

@@ -13,6 +13,8 @@ from processes import wait_until
 DEADLINE = 60.0
 """Seconds that each call has: more than all the faults of a test take together."""
 IN_FLIGHT = 50
+CHANGED = -1
+"""The number of an answer that the network has changed so far that it has none."""
 
 
 class Stream:
@@ -50,9 +52,13 @@ class Stream:
             except Exception as error:
                 failed(error)
 
-    def _answered(self, answer: dict[str, Any]) -> None:
-        self.answers[answer["number"]] += 1
-        self.workers.add(answer["worker"])
+    def _answered(self, answer: Any) -> None:
+        try:
+            number, worker = int(answer["number"]), int(answer["worker"])
+        except (TypeError, KeyError, ValueError):  # the network has changed its bytes
+            number, worker = CHANGED, CHANGED
+        self.answers[number] += 1
+        self.workers.add(worker)
         self._room.release()
 
     @property

@@ -10,8 +10,8 @@ from amqp.pair import End
 from faults.proxy import Way
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.types import Outcome
+from mqlight.outgoing import Outgoing
 from mqlight.protocol import ClientProtocol
-from mqlight.sender import Outgoing
 from mqlight.subscription import Subscription
 
 SENT = [f"sent {number}" for number in range(6)]
@@ -29,13 +29,13 @@ class Conversation:
         self.subscription = Subscription(
             "news", None, qos=1, ttl=60, credit=4, on_message=lambda *_: None, on_subscribed=self.subscribed.append
         )
-        self.protocol.subscribe(self.subscription)
+        self.protocol.subscriptions.subscribe(self.subscription)
         for text in SENT:
 
             def told(outcome: Outcome, condition: Any, text: str = text) -> None:
                 self.outcomes.append((text, outcome))
 
-            self.protocol.send(Outgoing("t", text.encode(), False, False, told))
+            self.protocol.senders.send(Outgoing("t", text.encode(), False, False, told))
 
     def connect(self, way: Way | None = None, cut: int | None = None) -> None:
         """Talk to a new server until neither has anything to say, or ``cut`` bytes have gone one way; then hang up."""
@@ -80,5 +80,5 @@ def test_a_connection_cut_after_any_byte_loses_no_message_and_no_subscription(wa
         talk.connect()
         assert sorted(talk.outcomes) == [(text, Outcome.ACCEPTED) for text in SENT], f"cut after {cut} bytes"
         assert list(dict.fromkeys(talk.arrived)) == [text.encode() for text in SENT], f"cut after {cut} bytes"
-        assert talk.subscribed == [None] and talk.protocol.subscriptions == [talk.subscription]
-        assert talk.protocol.outstanding == talk.protocol.waiting == 0
+        assert talk.subscribed == [None] and talk.protocol.subscriptions.active == [talk.subscription]
+        assert talk.protocol.senders.outstanding == talk.protocol.senders.waiting == 0

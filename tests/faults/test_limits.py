@@ -41,7 +41,7 @@ from mqlight.server.users import set_password
 from processes import Process, Server, start_server, wait_until
 
 GROWTH = 64 * MIB
-"""What the server may grow by in any of these tests, for limits of a few MiB."""
+"""The growth in memory that each of these tests allows the server, for limits of a few MiB."""
 
 
 class Watched(Server):

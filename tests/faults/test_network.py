@@ -19,7 +19,8 @@ from faults.proxy import Flaw, Proxy, Way
 from faults.resilient import ROUNDS
 from faults.stream import Stream, seconds_to_answer
 from mqlight.addresses import Addresses
-from mqlight.connection import STEADY, Connection, State
+from mqlight.connection import Connection, State
+from mqlight.reconnect import STEADY
 from processes import Process, Server, wait_until
 
 LINES = 8
@@ -57,7 +58,7 @@ class Line:
 @pytest.fixture
 def lines(shared_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Line]]]:
     """`lines(calls, deadline)`: lines whose clients' pauses do not grow while each of many connections is cut soon."""
-    monkeypatch.setattr("mqlight.connection.STEADY", 0.0)
+    monkeypatch.setattr("mqlight.reconnect.STEADY", 0.0)
     with ExitStack() as stack:
         yield lambda *options: [Line(stack, shared_server, number, *options) for number in range(LINES)]
 
@@ -113,7 +114,7 @@ def test_a_lost_connection_is_told_once_and_then_that_it_is_back(
         line.cut()
         wait_until(lambda: len(told) == 4)
         assert told == [("starting", True), ("started", True), ("retrying", False), ("started", True)]
-        lost, back = [record for record in caplog.records if record.name == "mqlight.connection"][1:]
+        lost, back = [record for record in caplog.records if record.name == "mqlight.connector"][1:]
         assert (lost.levelname, back.levelname) == ("WARNING", "INFO")
         assert "lost, trying again" in lost.getMessage() and "connected to" in back.getMessage()
 
@@ -204,8 +205,8 @@ def test_a_slow_network_is_no_lost_one(server: Server, network: Network, workers
         (Way.DOWN, 9, "SASL frame is malformed.*framing-error"),
         (Way.DOWN, 12, "SASL frame is malformed.*framing-error"),
         (Way.UP, 0, "the peer closed the socket"),
-        (Way.UP, 9, "does not let this client in"),
-        (Way.UP, 16, "does not let this client in"),
+        (Way.UP, 9, "refused this client"),
+        (Way.UP, 16, "refused this client"),
     ],
 )
 def test_a_garbled_greeting_is_tried_again_by_who_was_let_in_before(

@@ -24,7 +24,7 @@ TTL = {"ttl": 3_600_000, "qos": 1}
 
 
 def rounds(spawn: Spawn, *args: object, env: dict[str, str] | None = None) -> dict[str, int]:
-    """What store_rounds.py saw; it fails with the reason when anything was wrong."""
+    """Return the output of store_rounds.py, which fails with the reason if anything is wrong."""
     process = spawn([str(HERE / "store_rounds.py"), *map(str, args)], env=env)
     assert process.wait(110) == 0, process.log()
     result: dict[str, int] = json.loads(process.log())

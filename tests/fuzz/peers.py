@@ -1,4 +1,4 @@
-"""Those who have to live with what the fuzzer says: an engine's owner, the server with its broker, a client's session.
+"""Peers that get the fuzzer's bytes: an engine's owner, the server with its broker, a client's session.
 
 Each is a promise in code: the connection ends once, nothing is heard after its end, each outcome and each detach is
 told once, what goes out is bounded, and nobody else notices.
@@ -15,8 +15,8 @@ from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Condition, Handle, Outcome, Peer, Terminus
+from mqlight.outgoing import Outgoing
 from mqlight.protocol import ClientProtocol
-from mqlight.sender import Outgoing
 from mqlight.server.broker import Broker
 from mqlight.server.limits import Limits
 from mqlight.server.permissions import EVERYTHING, User
@@ -263,7 +263,7 @@ class Application:
         subscription = Subscription(
             f"q{qos}", None, qos=qos, ttl=0, credit=credit, on_message=on_message, on_subscribed=lambda error: None
         )
-        self.protocol.subscribe(subscription)
+        self.protocol.subscriptions.subscribe(subscription)
         return subscription
 
     def send(self) -> None:
@@ -274,7 +274,7 @@ class Application:
         def told(outcome: Outcome, condition: Condition | None) -> None:
             self.outcomes.append(number)
 
-        self.protocol.send(Outgoing("ab"[number % 2], HELLO, settled, mandatory, told))
+        self.protocol.senders.send(Outgoing("ab"[number % 2], HELLO, settled, mandatory, told))
 
     def act(self) -> None:
         chance = self.random.randrange(12)
@@ -282,11 +282,13 @@ class Application:
             self.send()
         elif chance < 7 and self.held:
             subscription, link, handle, settled = self.held.pop()
-            self.protocol.settle(subscription, link, handle, None if settled else Outcome.ACCEPTED, None)
+            subscription.settle(link, handle, None if settled else Outcome.ACCEPTED, None)
         elif chance == 7 and self.subscriptions:
-            self.protocol.unsubscribe(self.subscriptions.pop(), forget=self.random.random() < 0.5, on_ended=None)
+            self.protocol.subscriptions.unsubscribe(
+                self.subscriptions.pop(), forget=self.random.random() < 0.5, on_ended=None
+            )
         elif chance == 8:
-            self.protocol.pause()
+            self.protocol.subscriptions.pause()
 
 
 def session_of(application: Application, pieces: list[bytes]) -> None:
@@ -307,4 +309,4 @@ def session_of(application: Application, pieces: list[bytes]) -> None:
     engine.end_of_input()
     protocol.give_up(DENIED)
     assert sorted(application.outcomes) == list(range(application.sent)), "an outcome is told once"
-    assert protocol.outstanding == 0 and protocol.waiting == 0 and protocol.holds == 0
+    assert protocol.senders.outstanding == 0 and protocol.senders.waiting == 0 and protocol.subscriptions.holds == 0

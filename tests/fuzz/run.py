@@ -2,7 +2,7 @@
 
 Options are libFuzzer's (`-max_total_time=`, `-seed=` ...). A fault, a crash of Proton's C code included, leaves its
 input as build/fuzz/TARGET-crash-*, -oom-* or -timeout-*; give such a file's name as the only option to see it again,
-with `-minimize_crash=1 -runs=10000` to make it smaller. What reached new code is kept in build/fuzz/TARGET/.
+with `-minimize_crash=1 -runs=10000` to make it smaller. Inputs that reached new code are kept in build/fuzz/TARGET/.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VALUES = ("value", "message", "envelope")
 
 
 def mutator(greeting: bytes) -> Callable[[bytes, int, int], bytes]:
-    """How one input becomes another: most of them frame by frame, some as libFuzzer does with any bytes."""
+    """Return a function that makes one input of another: mostly frame by frame, sometimes as libFuzzer does."""
 
     def change(data: bytes, most: int, seed: int) -> bytes:
         random = Random(seed)

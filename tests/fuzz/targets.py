@@ -1,4 +1,4 @@
-"""What is fuzzed: functions of bytes that return for whatever the bytes are, and raise where a promise is broken.
+"""The targets of fuzzing: functions that return for any bytes, and raise if a promise is broken.
 
 They use public entry points only. hypothesis, the replay of the corpus and atheris share them (test_fuzz.py, run.py).
 """

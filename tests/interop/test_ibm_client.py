@@ -15,7 +15,7 @@ Events = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def events(shared_server: Server) -> Events:
-    """What happened in a session of four clients that did what the documentation of their API shows."""
+    """Return the log of a session of four clients that follow the documentation of their API."""
     process = Process([*foreign.node(foreign.INTEROP, "ibm_client.js"), shared_server.url])
     try:
         assert process.wait(60.0) == 0, process.log()

@@ -1,4 +1,4 @@
-"""What other people's clients are granted is done: Proton's reads the answers, and sees whether they hold."""
+"""The server does all that it grants to other clients: Proton's reads the answers, and checks them."""
 
 from __future__ import annotations
 

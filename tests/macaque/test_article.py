@@ -64,6 +64,6 @@ def test_a_caller_whom_nobody_answers_says_so_once_and_ends(server: Server, spaw
     client = spawn(["examples/todo_client.py"], env={"MACAQUE_BROKER": server.url})
     assert client.wait(20) == 0
     assert client.log().splitlines() == [
-        "the call of '/todo/api/v1.0/tasks' failed: Nobody listens on the topic '/todo/api/v1.0/tasks': "
-        "start its service, or check the spelling."
+        "the call of '/todo/api/v1.0/tasks' failed: No service listens on the topic '/todo/api/v1.0/tasks': "
+        "start it, or check the spelling."
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import macaque
-from mqlight.connection import BATCH
+from mqlight.outlet import BATCH
 from processes import Server
 
 
@@ -17,13 +17,13 @@ class Counting:
 
     def __init__(self, client: macaque.Client, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent = 0
-        flush_soon = client._connection._flush_soon
+        flush_soon = client._connection._outlet.flush_soon
 
         def counted() -> None:
             self.sent += 1
             flush_soon()
 
-        monkeypatch.setattr(client._connection, "_flush_soon", counted)
+        monkeypatch.setattr(client._connection._outlet, "flush_soon", counted)
 
 
 @pytest.fixture

@@ -68,6 +68,6 @@ def test_an_error_that_nobody_takes_is_logged_once(client: macaque.Client, caplo
     client.call("nobody", 1, print)
     wait_until(lambda: caplog.records)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.ERROR, "the call of 'nobody' failed: Nobody listens on the topic 'nobody': "
-         "start its service, or check the spelling.")
+        (logging.ERROR, "the call of 'nobody' failed: No service listens on the topic 'nobody': "
+         "start it, or check the spelling.")
     ]  # fmt: skip

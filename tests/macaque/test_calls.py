@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import macaque
-from macaque.pending import Pending
 from processes import Server, wait_until
 
 
@@ -44,7 +43,7 @@ def test_a_call_without_an_answer_times_out_at_its_deadline(client: macaque.Clie
 def test_a_call_over_the_maximum_waits_for_another_to_end(
     client: macaque.Client, app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._calls, "_pending", Pending(threading.Lock(), maximum=3))
+    monkeypatch.setattr(client._calls._pending, "_maximum", 3)
     stuck = [client.call("stuck", number) for number in range(3)]
     with pytest.raises(macaque.MacaqueError):
         client.call("echo", 3, timeout=0.1)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from macaque.cycles import KNOWN, Cycles
-from macaque.registry import Service
+from macaque.registry import Registry, Service
 
 
 def services(*endpoints: str) -> list[Service]:
-    return [Service(endpoint, "w", 1, len) for endpoint in endpoints]
+    registry = Registry()
+    return [registry.add(endpoint, "w", 1, len) for endpoint in endpoints]
 
 
 def test_a_service_that_waits_for_itself_is_a_circle_which_is_told_once() -> None:

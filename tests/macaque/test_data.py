@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 
 import macaque
@@ -105,12 +106,12 @@ Named = namedtuple("Named", "a b")
 
 
 def there(data: Any) -> Any:
-    """What a service is given."""
+    """Return the data that a service gets."""
     return decode_request(encode_request("u", "t", data, "response/me", now=0.0, timeout=1.0)).data
 
 
 def back(data: Any) -> Any:
-    """What a caller is given."""
+    """Return the data that a caller gets."""
     return decode_reply(encode_reply(Request("u", None, "response/me"), data)).data
 
 
@@ -176,8 +177,8 @@ def test_what_is_sent_arrives_as_the_table_says(data: Any, arrives: Any) -> None
         ({None: 1}, "the key None is of type NoneType"),
         ({True: 1}, "the key True is of type bool"),
         ({(1, 2): 1}, r"the key \(1, 2\) is of type tuple"),
-        (object, "is of type type, which JSON has no place for"),
-        ((number for number in "a"), "is of type generator, which JSON has no place for"),
+        (object, "is of type type, which JSON cannot represent"),
+        ((number for number in "a"), "is of type generator, which JSON cannot represent"),
         (10**5000, "Exceeds the limit"),
         (memoryview(b"abcd")[::2], "not C-contiguous"),
         (msgspec.UNSET, "UNSET"),
@@ -273,3 +274,11 @@ def test_what_has_no_reply_to_that_can_be_read_is_answered_to_nobody(message: by
     with pytest.raises(macaque.MacaqueError) as raised:
         decode_request(message)
     assert raised.value.asked is None  # type: ignore[attr-defined]
+
+
+def test_a_pydantic_model_is_sent_as_its_json() -> None:
+    class Bill(pydantic.BaseModel):
+        total: Decimal = pydantic.Field(alias="sum")
+
+    message = encode_request("u", "t", [Bill(sum=Decimal("1.5"))], "r", now=0.0, timeout=5)
+    assert decode_request(message).data == [{"sum": "1.5"}]

@@ -6,16 +6,25 @@ import pytest
 
 from macaque.dead_letter import decode_dead_letter
 from macaque.dead_lettering import DeadLettering
-from macaque.registry import Service
+from macaque.registry import Registry
 from macaque.retries import LONGEST
+from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Condition, Outcome
+from mqlight.dialects.artemis import Artemis
+from mqlight.dialects.base import Peer
+from mqlight.dialects.keys import key_of_topic
 from outcomes import FULL, LARGE, World
 
 
 class Undeliverable(World):
+    dialect: Any = None
+
+    def wall(self) -> float:
+        return 1_700_000_000.0
+
     def send(self) -> list[None]:
         kept: list[None] = []
-        service = Service("work", "w", 1, len)
+        service = Registry().add("work", "w", 1, len)
         connection: Any = self
         dead_letters = DeadLettering(
             connection, service, "macaque_1", connection, connection, self.step, self.replies,
@@ -37,6 +46,14 @@ def test_a_caller_is_told_when_the_broker_has_the_letter_and_then_its_request_is
     assert b"undeliverable" in world.sent[1][0]
     world.tell(Outcome.ACCEPTED)
     assert world.delivery.answers == ["accepted"]
+
+
+def test_a_letter_has_the_topic_of_its_request_and_not_the_address_of_the_broker() -> None:
+    world = Undeliverable()
+    world.dialect = Artemis(Peer("broker", None, {}, (), ()))
+    world.delivery.message = encode(Message(body="", to=key_of_topic("work/v1.0/now")))
+    world.send()
+    assert decode_dead_letter(world.sent[0][0]).topic == "work/v1.0/now"
 
 
 def test_a_letter_that_is_too_large_is_sent_without_its_request_and_says_so() -> None:

@@ -42,7 +42,7 @@ def test_one_that_is_dropped_is_gone(server: Server) -> None:
 def test_one_that_is_replayed_is_a_request_again_and_one_that_nobody_takes_stays(server: Server) -> None:
     keep(server.url, "a", "b")
     with DeadLetters(server.url) as box:
-        assert box.replay(["a"]) == ([], {"a": "nobody listens on work: start its service first"})
+        assert box.replay(["a"]) == ([], {"a": "no service listens on work; start it first"})
     done: list[str] = []
     app = macaque.Server(server.url)
     app.service("work", share_id="w")(done.append)

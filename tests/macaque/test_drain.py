@@ -1,4 +1,4 @@
-"""How a worker leaves: in order, in time, or at once."""
+"""A worker that leaves: in order, in time, or at once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_is_not_finished_in_time_goes_to_another_worker_and_was_not_tried(
         assert time.monotonic() - began < 5
     assert worker.wait() == 0
     assert seen == [60]
-    assert "leaves with 1 messages unfinished" in worker.log()
+    assert "stops with 1 unfinished messages" in worker.log()
 
 
 @pytest.mark.parametrize(

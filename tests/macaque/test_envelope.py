@@ -86,7 +86,7 @@ def test_data_that_json_has_no_place_for_is_a_type_error_that_names_it(value: ob
 
 
 def test_the_type_error_names_the_value_inside_the_data() -> None:
-    with pytest.raises(TypeError, match="3j is of type complex, which JSON has no place for"):
+    with pytest.raises(TypeError, match="3j is of type complex, which JSON cannot represent"):
         encode_request("u", "t", {"deep": [1, {"in": 3j}]}, "r", now=0.0, timeout=1.0)
 
 

@@ -48,8 +48,8 @@ def raised(error: BaseException) -> BaseException:
         (concurrent.futures.CancelledError(), "CancelledError", ""),
         (GeneratorExit(), "GeneratorExit", ""),
         (RecursionError("too deep"), "RecursionError", "too deep"),
-        (Silent(), "Silent", "(its text cannot be had)"),
-        (Deadly(), "Deadly", "(its text cannot be had)"),
+        (Silent(), "Silent", "(its text cannot be read)"),
+        (Deadly(), "Deadly", "(its text cannot be read)"),
         (ValueError("\ud800"), "ValueError", "\\ud800"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_child_calls_over_a_connection_of_its_own(shared_server: Server, echo:
     said = run(spawn, shared_server, f"""if True:
         client = macaque.Client(timeout=5, {cid})
         client.call("echo", 0).result()
-        before, channel = client.client_id, client._connection._driver
+        before, channel = client.client_id, client._connection._outlet.driver
         def calls():
             print("child", client.call("echo", 1).result(), client.client_id != before)
             client.call("echo", 2, lambda data: (print("callback", data), done.set()))
@@ -71,7 +71,7 @@ def test_a_child_calls_over_a_connection_of_its_own(shared_server: Server, echo:
         done = threading.Event()
         wait(in_child(calls))
         print("parent", client.call("echo", 3).result(), client.client_id == before)
-        print("undisturbed", client._connection._driver is channel)
+        print("undisturbed", client._connection._outlet.driver is channel)
         client.close()
     """)  # fmt: skip
     assert said == ["child 1 True", "callback 2", "parent 3 True", "undisturbed True"]
@@ -89,7 +89,7 @@ def test_a_child_that_ends_takes_no_leave_in_its_parents_name(certificates: Cert
                 import gc
                 client = macaque.Client(timeout=5, security_options={security!r})
                 client.call("echo", 0).result()
-                channel = client._connection._driver
+                channel = client._connection._outlet.driver
                 child = os.fork()
                 if child == 0:
                     other, client = client, None
@@ -98,7 +98,7 @@ def test_a_child_that_ends_takes_no_leave_in_its_parents_name(certificates: Cert
                     gc.collect()
                     sys.exit(0)  # runs what is registered for the exit
                 wait(child)
-                print("parent", client.call("echo", 1).result(), client._connection._driver is channel)
+                print("parent", client.call("echo", 1).result(), client._connection._outlet.driver is channel)
                 client.close()
             """)  # fmt: skip
             assert said == ["parent 1 True"]
@@ -254,9 +254,9 @@ def test_greenlets_fork_as_threads_do(shared_server: Server, echo: None, spawn: 
     said = run(spawn, shared_server, """if True:
         client = macaque.Client(timeout=5)
         client.call("echo", 0).result()
-        channel = client._connection._driver
+        channel = client._connection._outlet.driver
         wait(in_child(lambda: print("child", client.call("echo", 1).result())))
-        print("parent", client.call("echo", 2).result(), client._connection._driver is channel)
+        print("parent", client.call("echo", 2).result(), client._connection._outlet.driver is channel)
         client.close()
     """, "from gevent import monkey\nmonkey.patch_all()\n" + PROGRAM)  # fmt: skip
     assert said == ["child 1", "parent 2 True"]

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 import macaque
 from macaque import metrics
 from macaque.calls import Calls
-from macaque.pending import Pending
 from processes import Server, Spawn, wait_until
 
 
@@ -140,7 +139,7 @@ def test_when_too_many_are_kept_the_oldest_end_early(
 def test_the_first_answer_makes_room_for_the_next_call(server: Server, serve: Any) -> None:
     serve(str.upper)
     with macaque.Client(broker=server.url) as client:
-        client._calls._pending = Pending(threading.Lock(), 1)
+        client._calls._pending._maximum = 1
         began = time.monotonic()
         calls = [client.gather("word", "fish", timeout=30) for _ in range(10)]
         assert time.monotonic() - began < 10

@@ -1,4 +1,4 @@
-"""What a service's program logs: when it serves, what it aborted, and one line for whatever comes from outside."""
+"""The log of a program with services: its start, aborted requests, and one line for any text from outside."""
 
 from __future__ import annotations
 

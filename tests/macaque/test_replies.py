@@ -1,4 +1,4 @@
-"""What becomes of a reply by what the broker says of it: outcomes that no broker of ours gives are given here."""
+"""Replies by the outcome that the broker gives, also outcomes that no broker of the tests gives."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_a_reply_that_cannot_be_taken_for_now_is_sent_again_after_longer_and_lon
 @pytest.mark.parametrize(
     "outcome, said",
     [
-        (Outcome.REJECTED, "took no reply to u-1"),
-        (Outcome.MODIFIED, "gave the reply back"),
-        (Outcome.RELEASED, "nobody was there"),
+        (Outcome.REJECTED, "the reply to u-1 for response/me was not accepted in time"),
+        (Outcome.MODIFIED, "the broker released it"),
+        (Outcome.RELEASED, "no client was subscribed"),
     ],
 )
 def test_a_reply_is_given_up_when_its_caller_waits_no_more(

@@ -200,7 +200,7 @@ def test_a_reply_that_is_too_large_for_the_broker_is_an_error_of_the_service(spa
     app = macaque.Server(broker=url)
     app.service("large")(lambda size: "x" * size)
     with app, macaque.Client(broker=url, timeout=10.0) as client:
-        with pytest.raises(macaque.RemoteError, match="broker did not take the reply"):
+        with pytest.raises(macaque.RemoteError, match="broker refused the reply"):
             client.call("large", 30_000).result()
         assert client.call("large", 3).result() == "xxx"
 
@@ -276,7 +276,7 @@ def test_a_reply_that_nobody_waits_for_is_a_warning_and_its_request_is_done(
     app.service("echo", share_id="one")(seen.append)
     with app:
         wire.send("echo", '{"uuid": "u-1", "data": 1, "replyTo": "response/gone"}')
-        wait_until(lambda: [record for record in caplog.records if "nobody was there" in record.getMessage()])
+        wait_until(lambda: [record for record in caplog.records if "no client was subscribed" in record.getMessage()])
     with app:
         pass
     assert seen == [1]
@@ -389,10 +389,10 @@ def test_debug_sends_the_traceback_to_the_caller(server: Server, spawn: Any, cli
 
 
 def test_a_client_id_that_cannot_be_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="invalid char"):
+    with pytest.raises(ValueError, match="has the character ':'"):
         macaque.Server(cid="a:b")
 
 
 def test_a_broker_that_is_no_url_is_refused() -> None:
-    with pytest.raises(ValueError, match="http|not a valid|unsupported"):
+    with pytest.raises(ValueError, match="has the scheme ftp; use amqp or amqps"):
         macaque.Server(broker="ftp://nowhere")

@@ -3,20 +3,20 @@ from __future__ import annotations
 import pytest
 
 import macaque
-from macaque.registry import Service
+from macaque.registry import Registry
 from macaque.startup import Startup
 
-ONE, TWO = Service("one", "w", 1, len), Service("two", None, 1, len)
+ONE, TWO = Registry().add("one", "w", 1, len), Registry().add("two", None, 1, len)
 
 
 def test_it_is_over_when_every_service_is_confirmed() -> None:
     startup = Startup()
     startup.expect(ONE)
     startup.expect(TWO)
-    startup.confirm(TWO)
+    assert not startup.confirm(TWO)
     with pytest.raises(macaque.ConnectionLost, match=r"did not confirm one \(share w\) within 5 s\."):
         startup.wait(0.0, 5.0)
-    startup.confirm(ONE)
+    assert startup.confirm(ONE)
     startup.wait(0.0, 5.0)
 
 

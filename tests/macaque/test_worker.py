@@ -90,7 +90,7 @@ def test_a_request_whose_connections_are_cut_before_it_begins_is_never_a_dead_le
         victim.subscribe("work", "w", ttl=60, credit=1, marks=marks, on_delivery=got.put)
         call = call or client.call("work", 1)
         got.get(timeout=10.0)
-        victim._driver.abort()  # type: ignore[union-attr]
+        victim._outlet.driver.abort()  # type: ignore[union-attr]
         victim.abandon() if hasattr(victim, "abandon") else victim.stop()
     app.service("work", share_id="w", max_deliveries=most)(lambda data: data + 1)
     with app:

@@ -1,4 +1,4 @@
-"""Where to connect: URLs, lists, lookups over HTTP, functions, and the environment of Cloud Foundry."""
+"""Where to connect: URLs, lists, lookups over HTTP, functions, and what each of them may give."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from mqlight import addresses as service_module
-from mqlight.addresses import Addresses, Endpoint, Security, from_environment, resolve
-from mqlight.errors import InvalidArgumentError, MQLightError, NetworkError, SecurityError
+from mqlight.addresses import Addresses, Endpoint
+from mqlight.errors import InvalidArgumentError, NetworkError, SecurityError
 
 
 def urls(service, security_options=None):
@@ -76,31 +76,32 @@ def test_a_url_names_an_endpoint(url, endpoint):
 @pytest.mark.parametrize(
     ("url", "shown", "why"),
     [
-        ("amqp://", "amqp://", "it names no host"),
-        ("amqp:host", "amqp:host", "it begins with no scheme"),
-        ("host", "host", "it begins with no scheme"),
-        ("", "", "it begins with no scheme"),
-        ("amqp://host ", "amqp://host ", "it begins or ends with white space; take that out"),
-        ("amqp://u:secret@host\n", "amqp://host\\n", "it begins or ends with white space; take that out"),
+        ("amqp://", "amqp://", "it has no host; write amqp://HOST"),
+        ("amqp:host", "amqp:host", "it has no scheme; write"),
+        ("host", "host", "it has no scheme; write"),
+        ("", "", "it has no scheme; write"),
+        ("amqp://host ", "amqp://host ", "it begins or ends with white space; remove it"),
+        ("amqp://u:secret@host\n", "amqp://host\\n", "it begins or ends with white space; remove it"),
         ("amqp://host:x", "amqp://host:***", "its port is not a number from 1 to 65535"),
         ("amqp://host:0", "amqp://host:0", "its port is not a number from 1 to 65535"),
         ("amqp://host:70000", "amqp://host:***", "its port is not a number from 1 to 65535"),
-        ("amqp://host/path", "amqp://host/path", "it has a path; write the virtual host of RabbitMQ as ?vhost=NAME"),
+        ("amqp://host/path", "amqp://host/path", "it has a path; write a virtual host of RabbitMQ as ?vhost=NAME"),
         ("amqp://ho st", "amqp://ho st", "it has a space"),
         ("amqp://host#x", "amqp://host#x", "it has a '#'; write it as %23"),
-        ("amqp://host?x", "amqp://host?x", "an option in it is not written name=value"),
-        ("amqp://[::1", "amqp://[:***", "an IPv6 address stands in brackets"),
-        ("amqp://a,b", "amqp://a,b", "in a list each URL has its own scheme"),
+        ("amqp://host?x", "amqp://host?x", "an option in it has no value; write name=value"),
+        ("amqp://[::1", "amqp://[:***", "write an IPv6 address in brackets"),
+        ("amqp://a,b", "amqp://a,b", "in a list, give each URL its scheme"),
     ],
 )
 def test_what_is_no_url_is_refused_with_the_reason(url, shown, why):
     message = refusal(Addresses.of, url)
-    assert message.startswith(f"Service {shown} is not a valid URL: ") and why in message
+    assert message.startswith(f"the service URL {shown} is not valid: ") and why in message
 
 
 def test_a_misspelt_option_of_a_url_names_the_nearest_one():
     message = refusal(Addresses.of, "amqp://host?hartbeat=5")
-    assert message.endswith("URL amqp://host?hartbeat=***; did you mean heartbeat?")
+    shown = "the service URL amqp://host?hartbeat=***"
+    assert message == f"{shown} has the option 'hartbeat', which does not exist; did you mean heartbeat?"
     assert "did you mean vhost?" in refusal(Addresses.of, "amqp://host?VHost=x")
     assert "there are dialect, heartbeat, queues, vhost" in refusal(Addresses.of, "amqp://host?zzz=x")
 
@@ -111,23 +112,24 @@ def test_several_urls_in_one_text_have_commas_between_them():
 
 
 def test_other_schemes_and_types_are_refused():
-    assert refusal(Addresses.of, "ftp://host") == "Schema is an unsupported type"
-    assert refusal(Addresses.of, None) == "Service is an unsupported type"
-    assert refusal(Addresses.of, 5) == "Service is an unsupported type"
-    assert refusal(Addresses.of, b"amqp://host") == "Service is an unsupported type"
-    assert refusal(Addresses.of, ["amqp://host", 5]) == "Service is an unsupported type"
-    assert refusal(Addresses.of, []) == "Service is an empty list, it needs at least one URL"
+    assert refusal(Addresses.of, "ftp://host") == "the service URL ftp://host has the scheme ftp; use amqp or amqps"
+    for service, kind in ((None, "NoneType"), (5, "int"), (b"amqp://host", "bytes"), (["amqp://host", 5], "int")):
+        said = f"service is of type {kind}; give a URL, a list of URLs or a function"
+        assert refusal(Addresses.of, service) == said
+    assert refusal(Addresses.of, []) == "service is an empty list; give at least one URL"
 
 
 @pytest.mark.parametrize("url", ["amqp://user@host", "amqp://:pass@host"])
 def test_a_user_and_a_password_in_a_url_come_together(url):
-    assert refusal(Addresses.of, url) == "Both user and password must be specified together"
+    message = refusal(Addresses.of, url)
+    assert message.startswith("the service URL amqp://host is not valid: it has a ")
+    assert message.endswith("; write both or neither")
 
 
 @pytest.mark.parametrize("url", ["amqp://user:sec/ret@host", "amqp://user:secret@host/p", "user:secret@host"])
 def test_a_refusal_does_not_give_the_password_away(url):
     message = refusal(Addresses.of, url)
-    assert "is not a valid URL: " in message
+    assert "is not valid: " in message
     assert "sec" not in message
 
 
@@ -153,7 +155,7 @@ def test_the_heartbeat_is_a_part_of_the_address():
 @pytest.mark.parametrize("seconds", ["", "soon", "nan", "0", "-1", "0.9", "3601", "inf"])
 def test_a_heartbeat_that_cannot_be_is_refused(seconds):
     message = refusal(Addresses.of, f"amqp://user:secret@host?heartbeat={seconds}")
-    assert message == f"heartbeat={seconds} in the service URL is not a number of seconds from 1 to 3600"
+    assert message == f"the service URL has heartbeat={seconds}; give a number of seconds from 1 to 3600"
 
 
 def test_no_text_of_an_endpoint_or_service_gives_the_password_away():
@@ -203,15 +205,15 @@ def test_a_user_in_a_lookup_url_is_for_the_addresses_and_not_for_the_lookup(look
     [
         ((404, b"no"), "answered with status 404"),
         ((503, b""), "answered with status 503"),
-        ((200, b"<html>"), "gave an answer that is not JSON"),
-        ((200, b"\xff"), "gave an answer that is not JSON"),
-        ((200, b"[]"), 'gave JSON without a "service" member'),
-        ((200, b"{}"), 'gave JSON without a "service" member'),
-        ((200, b'{"service": []}'), "gave [] as the service, which is neither a URL nor a list of URLs"),
+        ((200, b"<html>"), "answered with text that is not JSON"),
+        ((200, b"\xff"), "answered with text that is not JSON"),
+        ((200, b"[]"), 'answered with JSON that has no member "service"'),
+        ((200, b"{}"), 'answered with JSON that has no member "service"'),
+        ((200, b'{"service": []}'), "gave [] as the service; a URL or a list of URLs is needed"),
         ((200, b'{"service": 5}'), "gave int as the service"),
-        ((200, b'{"service": ["host"]}'), "Service host is not a valid URL"),
-        ((200, b'{"service": "http://x/"}'), "Schema is an unsupported type"),
-        ((200, b" " * 70000), "gave more than 65536 bytes"),
+        ((200, b'{"service": ["host"]}'), "the service URL host is not valid"),
+        ((200, b'{"service": "http://x/"}'), "has the scheme http; use amqp or amqps"),
+        ((200, b" " * 70000), "answered with more than 65536 bytes"),
     ],
 )
 def test_a_lookup_that_gives_nothing_of_use_is_a_network_error(lookup, answer, words):
@@ -302,97 +304,3 @@ def test_only_an_amqps_address_has_tls():
     plain, secure = service.urls()
     assert service.tls(plain) is None
     assert service.tls(secure) is service.tls(secure) is not None
-
-
-# The environment
-
-LOOKUP = "https://lookup.example/a"
-PLAIN_LOOKUP = "http://lookup.example/b"
-MQLIGHT = {
-    "username": "u",
-    "password": "p",
-    "connectionLookupURI": LOOKUP,
-    "nonTLSConnectionLookupURI": PLAIN_LOOKUP,
-}
-MESSAGEHUB = {"user": "u", "password": "p", "mqlight_lookup_url": LOOKUP, "kafka_rest_url": "https://kafka"}
-USER = {"user": "u", "password": "p"}
-
-
-def bound(label, *credentials):
-    services = [{"name": f"my-{label}", "label": label, "credentials": each} for each in credentials]
-    return {"VCAP_SERVICES": json.dumps({"other": [], label: services})}
-
-
-@pytest.mark.parametrize(
-    ("environ", "found"),
-    [
-        ({}, None),
-        ({"VCAP_SERVICES": ""}, None),
-        ({"VCAP_SERVICES": "{}"}, None),
-        (bound("mqlight", MQLIGHT), (LOOKUP, USER)),
-        (bound("mqlight-standard", MQLIGHT), (LOOKUP, USER)),
-        (bound("messagehub", MESSAGEHUB), (LOOKUP, USER)),
-        (bound("mqlight", {"nonTLSConnectionLookupURI": PLAIN_LOOKUP}), (PLAIN_LOOKUP, {})),
-        (bound("user-provided", {"uri": "https://elsewhere"}, MQLIGHT), (LOOKUP, USER)),
-        (bound("user-provided", {"uri": "amqps://u:p@host:1"}), ("amqps://u:p@host:1", {})),
-        (bound("user-provided", {"url": "amqp://host", "username": "u", "password": "p"}), ("amqp://host", USER)),
-        (bound("rabbitmq", {"uri": "amqp://host"}), ("amqp://host", {})),
-        ({"mqlight_lookup_url": LOOKUP, "mqlight_user": "u", "mqlight_password": "p"}, (LOOKUP, USER)),
-        ({"mqlight_lookup_url": LOOKUP}, (LOOKUP, {})),
-    ],
-)
-def test_the_environment_names_the_service_and_its_user(environ, found):
-    assert from_environment(environ) == found
-
-
-def test_a_bound_service_goes_before_the_lookup_url_of_the_environment():
-    environ = {**bound("mqlight", MQLIGHT), "mqlight_lookup_url": "http://other"}
-    assert from_environment(environ) == (LOOKUP, USER)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "VCAP_SERVICES is not valid JSON"),
-        ("[]", "VCAP_SERVICES is not a JSON object that lists services by label"),
-        ('{"mqlight": {}}', "VCAP_SERVICES is not a JSON object that lists services by label"),
-    ],
-)
-def test_a_broken_environment_is_said_in_a_sentence(text, words):
-    assert refusal(from_environment, {"VCAP_SERVICES": text}).startswith(words)
-
-
-def hosts(broker, environ, security_options=None):
-    service, security = resolve(broker, security_options, environ)
-    return [each.host for each in service.urls()], security.user
-
-
-def test_the_broker_is_what_was_given_else_the_environment_else_this_machine():
-    environ = {"MACAQUE_BROKER": " amqp://a , amqp://b,", **bound("user-provided", {"uri": "amqp://c", **USER})}
-    assert hosts("amqp://given", environ) == (["given"], None)
-    assert hosts(["amqp://x", "amqp://y"], environ) == (["x", "y"], None)
-    assert hosts(None, environ) == (["a", "b"], None)
-    del environ["MACAQUE_BROKER"]
-    assert hosts(None, environ) == (["c"], "u")
-    assert hosts(None, environ, {"user": "me", "password": "mine"}) == (["c"], "me")
-    assert hosts(None, {}) == (["127.0.0.1"], None)
-    assert hosts(None, {"MACAQUE_BROKER": ""}, Security(user="me", password="mine")) == (["127.0.0.1"], "me")
-
-
-def test_a_mistake_in_the_environment_is_an_error_of_ours():
-    with pytest.raises(MQLightError, match="Service nonsense is not a valid URL"):
-        resolve(None, None, {"MACAQUE_BROKER": "nonsense"})
-    with pytest.raises(InvalidArgumentError, match="must be specified together"):
-        resolve(None, None, bound("mqlight", {**MQLIGHT, "password": None}))
-
-
-def test_a_misspelt_variable_names_the_right_one_and_variables_of_kubernetes_do_not_count():
-    assert "did you mean MACAQUE_BROKER?" in refusal(resolve, None, None, {"MACAQUE_BORKER": "amqp://x"})
-    others = {"MACAQUE_BROKER_PORT": "tcp://10.0.0.1:5672", "MACAQUE_BROKER_SERVICE_HOST": "h", "MACAQUE_WORKER": "1"}
-    assert hosts(None, others) == (["127.0.0.1"], None)
-    assert hosts(None, {"MACAQUE_BROKER": "amqp://x", "MACAQUE_BORKER": "amqp://y"}) == (["x"], None)
-
-
-def test_a_comma_in_the_password_of_the_environment_stays_in_the_password():
-    service, _ = resolve(None, None, {"MACAQUE_BROKER": "amqp://fish:secret,word@host"})
-    assert service.urls() == [Endpoint("amqp", "host", 5672, "fish", "secret,word")]

@@ -7,6 +7,15 @@ import pickle
 import pytest
 
 from mqlight import errors
+from mqlight.amqp.types import Condition
+from mqlight.errors import (
+    MQLightError,
+    NetworkError,
+    NotPermittedError,
+    ReplacedError,
+    SecurityError,
+    error_of,
+)
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 
@@ -56,3 +65,36 @@ def test_what_the_place_of_an_error_does_not_know_is_none():
     error = errors.NetworkError("The server is gone.")
     assert error.url is None
     assert error.condition is None
+
+
+# What conditions mean
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "kind"),
+    [
+        ("amqp:link:stolen", "", ReplacedError),
+        ("ServerContext_Takeover", "ServerContext_Takeover: again", ReplacedError),
+        ("amqp:internal-error", "x ServerContext_Takeover y", ReplacedError),
+        ("amqp:not-allowed", "no", NotPermittedError),
+        ("amqp:precondition-failed", "no", NotPermittedError),
+        ("amqp:not-implemented", "no", NotPermittedError),
+        ("amqp:internal-error", "ServerContext_InvalidSourceTimeout: too long", NotPermittedError),
+        ("amqp:unauthorized-access", "no", SecurityError),
+        ("amqp:internal-error", "the sasl exchange failed", SecurityError),
+        ("amqp:internal-error", "SSL handshake", SecurityError),
+        ("amqp:not-allowed", "reason 2035 : not authorised", SecurityError),
+        ("amqp:connection:forced", "shutting down", NetworkError),
+        ("amqp:internal-error", "oh dear", NetworkError),
+        ("amqp:resource-limit-exceeded", "too many", NetworkError),
+        ("", "", NetworkError),
+    ],
+)
+def test_a_condition_is_an_error_of_the_application(name: str, description: str, kind: type[MQLightError]) -> None:
+    error = error_of(Condition(name, description))
+    assert type(error) is kind
+    assert description in str(error)
+
+
+def test_no_condition_is_a_network_error() -> None:
+    assert type(error_of(None)) is NetworkError

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -62,3 +64,20 @@ def test_a_plain_function_around_an_async_one_runs() -> None:
 )  # fmt: skip
 def test_a_function_whose_call_runs_nothing_is_named_by_its_kind(function: Callable[..., Any], kind: str) -> None:
     assert unrun(function) == kind
+
+
+@pytest.mark.parametrize("function", [plain, Handler().plain])
+def test_a_plain_function_or_method_is_known_at_a_glance(function: Callable[..., Any]) -> None:
+    calls: list[str] = []
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        unrun(function)
+    finally:
+        sys.setprofile(before)
+    assert calls == ["unrun"]

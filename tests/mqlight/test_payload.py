@@ -1,4 +1,4 @@
-"""What an application sends and receives, against the bytes on the wire."""
+"""The data that an application sends and receives, against the bytes on the wire."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_what_the_server_says_about_a_message_it_could_not_convert_is_passed_on(
 
 
 def test_a_value_that_json_cannot_carry_is_a_type_error_that_names_its_type():
-    with pytest.raises(TypeError, match="Cannot send a object as JSON"):
+    with pytest.raises(TypeError, match="data of type object cannot be sent as JSON"):
         pack("t", object(), None)
 
 
 @pytest.mark.parametrize("data", ["\ud800", {"text": "\ud800"}])
 def test_text_that_utf_8_cannot_carry_is_refused(data):
-    with pytest.raises(InvalidArgumentError, match="Cannot send this data"):
+    with pytest.raises(InvalidArgumentError, match="the data cannot be sent"):
         pack("t", data, None)
 
 

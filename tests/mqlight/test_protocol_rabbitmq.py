@@ -13,9 +13,10 @@ from mqlight.amqp.link import Link
 from mqlight.amqp.message import Message, decode, encode
 from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.errors import MQLightError, NetworkError, NotPermittedError, SecurityError
-from mqlight.protocol import ANSWER_TIMEOUT, ClientProtocol
-from mqlight.sender import Outgoing
+from mqlight.outgoing import Outgoing
+from mqlight.protocol import ClientProtocol
 from mqlight.subscription import Subscription
+from mqlight.subscriptions import ANSWER_TIMEOUT
 
 Answer = tuple[int, Any]
 GRANTED: dict[str, Answer] = {
@@ -38,7 +39,7 @@ class RabbitMq(End):
 
     @property
     def receivers(self) -> list[str]:
-        """What the client receives from, its requests' answers apart."""
+        """The addresses that the client receives from, without that of management answers."""
         return [link.source.address or "" for link in self.engine.links() if not link.receiver and not _is_ours(link)]
 
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
@@ -92,17 +93,17 @@ class Application:
             on_message=lambda *message: None,
             on_subscribed=self.subscribed.append,
         )
-        self.protocol.subscribe(subscription)
+        self.protocol.subscriptions.subscribe(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription, *, forget: bool = True) -> None:
-        self.protocol.unsubscribe(subscription, forget=forget, on_ended=self.ended.append)
+        self.protocol.subscriptions.unsubscribe(subscription, forget=forget, on_ended=self.ended.append)
 
     def send(self, topic: str, *, mandatory: bool = False) -> None:
         def told(outcome: Outcome, condition: Condition | None) -> None:
             self.outcomes.append((topic, outcome))
 
-        self.protocol.send(Outgoing(topic, encode(Message(body="", to=topic)), False, mandatory, told))
+        self.protocol.senders.send(Outgoing(topic, encode(Message(body="", to=topic)), False, mandatory, told))
 
     def settle(self, outcome: Outcome, condition: Condition | None = None) -> None:
         """The server answers the oldest message that it holds."""
@@ -143,7 +144,7 @@ def test_what_is_sent_early_waits_for_the_declarations(app: Application) -> None
     app.send("t")
     app.connect()
     assert [decode(data).to for data in app.server.messages] == ["/exchanges/amq.topic/t"]
-    assert (app.protocol.outstanding, app.protocol.waiting) == (1, 0)
+    assert (app.protocol.senders.outstanding, app.protocol.senders.waiting) == (1, 0)
 
 
 def test_credit_is_granted_when_the_attach_was_answered(app: Application) -> None:
@@ -173,7 +174,7 @@ def test_a_subscription_that_is_refused_is_told_and_the_session_is_ready_all_the
     app.connect()
     (error,) = app.subscribed
     assert isinstance(error, NotPermittedError) and "x-expires" in str(error)
-    assert app.protocol.subscriptions == [] and app.protocol.connected
+    assert app.protocol.subscriptions.active == [] and app.protocol.connected
 
 
 def test_a_subscription_that_cannot_be_is_refused_without_asking(connected: Application) -> None:
@@ -200,7 +201,7 @@ def test_the_end_of_the_management_link_has_the_session_begin_again(connected: A
     next(link for link in links if link.receiver and _is_ours(link)).detach()
     connected.pump()
     assert [state for state, _ in connected.states] == [True, False]
-    assert len(connected.protocol.subscriptions) == 1
+    assert len(connected.protocol.subscriptions.active) == 1
 
 
 def test_a_missing_permission_is_told_to_what_was_being_declared(connected: Application) -> None:
@@ -213,7 +214,7 @@ def test_a_missing_permission_is_told_to_what_was_being_declared(connected: Appl
     connected.pump()
     (error,) = connected.subscribed
     assert isinstance(error, SecurityError) and "configure access" in str(error)
-    assert connected.protocol.subscriptions == []
+    assert connected.protocol.subscriptions.active == []
 
 
 def test_a_queue_that_was_deleted_is_declared_again(connected: Application) -> None:
@@ -223,7 +224,7 @@ def test_a_queue_that_was_deleted_is_declared_again(connected: Application) -> N
     link.detach(condition=Condition("amqp:resource-deleted", "somebody deleted it"))
     connected.pump()
     assert connected.server.receivers == []
-    connected.protocol.resume()
+    connected.protocol.subscriptions.resume()
     connected.pump()
     assert [method for method, _ in connected.server.asked] == ["PUT", "POST"] * 2
     assert len(connected.server.receivers) == 1 and connected.subscribed == [None]
@@ -292,12 +293,16 @@ def test_a_message_that_is_rejected_without_a_reason_is_sent_again(connected: Ap
     connected.send("t")
     connected.pump()
     connected.settle(Outcome.REJECTED)
-    assert connected.outcomes == [] and connected.protocol.waiting == 1 and len(connected.protocol.rejected) == 1
-    connected.protocol.resend()
+    assert (
+        connected.outcomes == []
+        and connected.protocol.senders.waiting == 1
+        and len(connected.protocol.senders.rejected) == 1
+    )
+    connected.protocol.senders.resend()
     connected.pump()
     connected.settle(Outcome.ACCEPTED)
     assert connected.outcomes == [("t", Outcome.ACCEPTED)]
-    assert (connected.protocol.outstanding, connected.protocol.waiting) == (0, 0)
+    assert (connected.protocol.senders.outstanding, connected.protocol.senders.waiting) == (0, 0)
 
 
 def test_a_message_that_was_rejected_is_sent_over_the_next_connection(connected: Application) -> None:
@@ -319,10 +324,10 @@ def test_a_message_that_is_rejected_with_a_reason_or_again_and_again_is_told(con
     assert connected.outcomes == [("t", Outcome.REJECTED)]
     while len(connected.outcomes) < 2:
         connected.settle(Outcome.REJECTED)
-        connected.protocol.resend()
+        connected.protocol.senders.resend()
         connected.pump()
     assert connected.outcomes[1] == ("u", Outcome.REJECTED)
-    assert (connected.protocol.outstanding, connected.protocol.waiting) == (0, 0)
+    assert (connected.protocol.senders.outstanding, connected.protocol.senders.waiting) == (0, 0)
 
 
 def test_a_topic_that_is_too_long_is_rejected_with_the_limit_and_others_go_on(connected: Application) -> None:
@@ -343,15 +348,15 @@ def test_a_rabbitmq_that_is_too_old_is_left_with_the_reason(app: Application) ->
 
 def test_a_subscription_that_is_not_answered_has_the_session_begin_again(connected: Application) -> None:
     connected.server.answers["PUT"] = None
-    assert connected.protocol.look(100.0) is None
+    assert connected.protocol.subscriptions.look(100.0) is None
     connected.subscribe()
     connected.pump()
-    assert connected.protocol.look(101.0) == 101.0 + ANSWER_TIMEOUT
-    connected.protocol.look(101.0 + ANSWER_TIMEOUT)
+    assert connected.protocol.subscriptions.look(101.0) == 101.0 + ANSWER_TIMEOUT
+    connected.protocol.subscriptions.look(101.0 + ANSWER_TIMEOUT)
     connected.pump()
     connected_then, error = connected.states[-1]
     assert not connected_then and "has not answered the subscription share:s:t" in str(error)
-    assert len(connected.protocol.subscriptions) == 1
+    assert len(connected.protocol.subscriptions.active) == 1
 
 
 def test_a_subscription_that_is_answered_late_goes_on(connected: Application) -> None:
@@ -359,10 +364,10 @@ def test_a_subscription_that_is_answered_late_goes_on(connected: Application) ->
     connected.server.answer = _deferring(connected.server, accepted)
     connected.subscribe()
     connected.pump()
-    assert connected.protocol.look(100.0) is not None
+    assert connected.protocol.subscriptions.look(100.0) is not None
     accepted[0].accept()
     connected.pump()
-    assert connected.protocol.look(100.0 + 2 * ANSWER_TIMEOUT) is None
+    assert connected.protocol.subscriptions.look(100.0 + 2 * ANSWER_TIMEOUT) is None
     assert connected.states == [(True, None)]
 
 
@@ -382,7 +387,7 @@ def test_what_waits_when_the_server_ends_its_session_is_sent_over_the_next_conne
     assert [decode(data).to for data in connected.server.messages] == ["/exchanges/amq.topic/t"]
     connected.settle(Outcome.ACCEPTED)
     assert connected.outcomes == [("t", Outcome.ACCEPTED)]
-    assert (connected.protocol.outstanding, connected.protocol.waiting) == (0, 0)
+    assert (connected.protocol.senders.outstanding, connected.protocol.senders.waiting) == (0, 0)
 
 
 def refuse(connected: Application, description: str) -> None:
@@ -410,7 +415,7 @@ def test_a_message_that_may_not_be_sent_is_told_so_and_others_are_sent_over_the_
     connected.settle(Outcome.ACCEPTED)
     connected.settle(Outcome.ACCEPTED)
     assert connected.outcomes[1:] == [("a", Outcome.ACCEPTED), ("d", Outcome.ACCEPTED)]
-    assert (connected.protocol.outstanding, connected.protocol.waiting) == (0, 0)
+    assert (connected.protocol.senders.outstanding, connected.protocol.senders.waiting) == (0, 0)
 
 
 def test_who_may_send_nowhere_is_told_so_of_each_message(connected: Application) -> None:
@@ -419,7 +424,7 @@ def test_who_may_send_nowhere_is_told_so_of_each_message(connected: Application)
     connected.pump()
     refuse(connected, "write access to exchange 'amq.topic' in vhost '/' refused for user 'u'")
     assert connected.outcomes == [("a", Outcome.REJECTED), ("b", Outcome.REJECTED)]
-    assert (connected.protocol.outstanding, connected.protocol.waiting) == (0, 0)
+    assert (connected.protocol.senders.outstanding, connected.protocol.senders.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +476,7 @@ def test_a_subscription_that_was_confirmed_and_is_refused_later_is_asked_for_aga
     connected.connect(server)
     assert connected.protocol.connected and server.receivers == []
     server.answers["PUT"] = (200, {})
-    connected.protocol.resume()
+    connected.protocol.subscriptions.resume()
     connected.pump()
     assert server.receivers == ["/queues/share%3As%3At"] and connected.subscribed == [None]
 
@@ -480,6 +485,6 @@ def test_there_is_something_to_wait_for_until_a_destination_is_deleted(connected
     subscription = connected.subscribe()
     connected.pump()
     connected.unsubscribe(subscription)
-    assert connected.protocol.forgets
+    assert connected.protocol.subscriptions.forgets
     connected.pump()
-    assert not connected.protocol.forgets
+    assert not connected.protocol.subscriptions.forgets

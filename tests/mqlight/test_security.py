@@ -1,4 +1,4 @@
-"""Who connects and whom it trusts: the rules of `security_options`, and TLS against a real certificate."""
+"""The rules of `security_options`, and TLS with a real certificate."""
 
 from __future__ import annotations
 
@@ -42,30 +42,31 @@ def test_options_are_kept_and_secrets_are_not_shown(pem):
 
 
 def test_options_that_are_no_dict_are_a_type_error():
-    with pytest.raises(TypeError, match="security_options must be a dict type not a <class 'str'>"):
+    with pytest.raises(TypeError, match="security_options is of type str; give a dict"):
         Security.of("me")
 
 
-def test_options_that_cannot_be_are_refused_in_the_words_of_mq_light(pem):
-    assert refusal({"colour": 1}).startswith("colour is not a valid name for the security options. There are ")
-    misspelt = "pasword is not a valid name for the security options. Did you mean password?"
+def test_an_invalid_option_is_refused_with_its_name_and_the_remedy(pem):
+    assert refusal({"colour": 1}).startswith("security_options has no option 'colour'; there are password, ")
+    misspelt = "security_options has no option 'pasword'; did you mean password?"
     assert refusal({"user": "me", "pasword": "x"}) == misspelt
-    assert refusal({"user": "me", "password": "a\0b"}) == "password has the control character U+0000; take it out"
+    assert refusal({"user": "me", "password": "a\0b"}) == "password has the control character U+0000; remove it"
     half = refusal({"user": "me", "password": "caf\udce9"})
-    assert half == "password holds half of a surrogate pair; give it as UTF-8"
-    together = "Both user and password properties must be specified together"
-    assert refusal({"user": "me"}) == together
-    assert refusal({"password": "x"}) == together
-    assert refusal({"user": 1, "password": "x"}) == "user must be a string argument"
-    assert refusal({"ssl_trust_certificate": "/nowhere"}) == "Trust certificate is not a validate accessible file"
-    assert refusal({"ssl_client_certificate": pem}) == "Trust certificate is require when client certificate is present"
-    assert refusal({"ssl_verify_name": "z"}) == ("ssl_verify_name value z is invalid. Must evaluate to True of False")
+    assert half == "password has half of a surrogate pair; give it as UTF-8"
+    assert refusal({"user": "me"}) == "user is given without password; give both or neither"
+    assert refusal({"password": "x"}) == "password is given without user; give both or neither"
+    assert refusal({"user": 1, "password": "x"}) == "user is of type int; give a str"
+    no_file = "ssl_trust_certificate is '/nowhere', which is no file; give the path of a PEM file"
+    assert refusal({"ssl_trust_certificate": "/nowhere"}) == no_file
+    alone = "a client certificate is given without ssl_trust_certificate; give the trusted authorities as well"
+    assert refusal({"ssl_client_certificate": pem}) == alone
+    assert refusal({"ssl_verify_name": "z"}) == "ssl_verify_name is 'z'; give True or False"
 
 
 def test_a_client_key_needs_its_certificate_and_both_must_be_files(pem):
     trust = {"ssl_trust_certificate": pem}
-    assert "need ssl_client_certificate" in refusal({**trust, "ssl_client_key": pem})
-    message = "Client certificate is not a validate accessible file"
+    assert "without ssl_client_certificate" in refusal({**trust, "ssl_client_key": pem})
+    message = "ssl_client_certificate is '/nowhere', which is no file; give the path of a PEM file"
     assert refusal({**trust, "ssl_client_certificate": "/nowhere"}) == message
 
 
@@ -83,7 +84,7 @@ def test_the_name_need_not_match_when_so_wished_but_the_certificate_must():
 
 
 def test_files_without_certificates_are_a_security_error_that_names_them(pem):
-    with pytest.raises(SecurityError, match="Failed to load the Trust certificate .*some.pem because"):
+    with pytest.raises(SecurityError, match="the file .*some.pem of ssl_trust_certificate cannot be used: "):
         Security(ssl_trust_certificate=pem).context()
 
 
@@ -149,5 +150,5 @@ def test_the_passphrase_opens_the_client_key_and_a_wrong_one_is_an_error_at_once
     names["ssl_client_key"] = certificate[1]
     assert Security(**names, ssl_client_key_passphrase="quiet").context()
     for wrong in ("loud", None):
-        with pytest.raises(SecurityError, match="Failed to load the Client certificate"):
+        with pytest.raises(SecurityError, match="the client certificate .* cannot be used with its key: "):
             Security(**names, ssl_client_key_passphrase=wrong).context()

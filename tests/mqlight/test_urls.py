@@ -1,4 +1,4 @@
-"""How URLs are split and shown, and what is wrong with one."""
+"""URLs: split, shown, and refused with the reason."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_the_user_and_the_password_are_decoded() -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("host", "begins with no scheme"),
+        ("host", "it has no scheme"),
         (" amqp://host", "white space"),
-        ("amqp://[::1", "no IP address"),
+        ("amqp://[::1", "nor an IP address"),
         ("amqp://host:0", "port"),
         ("amqp://ho st", "a space"),
         ("amqp://%ff:x@host", "codes of its user are not UTF-8"),
@@ -71,10 +71,10 @@ def test_options_are_those_of_the_query() -> None:
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("vhost", "not written name=value"),
+        ("vhost", "has no value; write name=value"),
         ("hartbeat=5", "did you mean heartbeat"),
         ("vhost=%0a", r"control character U\+000A"),
-        ("heartbeat=0.5", "not a number of seconds from 1 to 3600"),
+        ("heartbeat=0.5", "give a number of seconds from 1 to 3600"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(query: str, why: str) -> None:

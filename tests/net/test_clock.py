@@ -8,6 +8,7 @@ import pytest
 
 from mqlight.net.clock import Clock
 from mqlight.net.crew import Crew
+from processes import wait_until
 
 FOR_NOW = 60.0
 
@@ -79,6 +80,28 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_comes(
     started(tick)
     assert again.wait(10)
     assert "tick failed" in caplog.text
+
+
+def test_user_code_that_begins_keeps_the_clock_awake_for_a_while(
+    started: Callable[..., Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code may be over when the clock looks. The next one must not have to wake the clock again."""
+    monkeypatch.setattr("mqlight.net.clock.RESTLESS", 0.1)
+    ticked = threading.Semaphore(0)
+
+    def tick(now: float) -> float:
+        ticked.release()
+        return now + FOR_NOW
+
+    clock = started(tick)
+    assert ticked.acquire(timeout=10)
+    wait_until(lambda: clock._crew.clock_sleeps)
+    woken = monotonic()
+    clock._crew.wake_clock()
+    clock.wake(woken)
+    assert ticked.acquire(timeout=10)
+    wait_until(lambda: clock._crew.clock_sleeps)
+    assert monotonic() - woken >= 0.1
 
 
 def test_once_it_is_stopped_it_ticks_no_more(started: Callable[..., Clock]) -> None:

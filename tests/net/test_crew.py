@@ -62,7 +62,7 @@ class Reader:
 
 
 class Record:
-    """What ran, where, and how many at once; functions that wait until they are let go."""
+    """The functions that ran, their threads, and the most at once; functions that wait until they are let go."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -109,7 +109,7 @@ def reader() -> Iterator[Reader]:
 
 @pytest.fixture
 def record() -> Iterator[Record]:
-    """What ran; whatever still waits is let go at the end."""
+    """A record of the functions that ran. At its end it lets go all that still wait."""
     record = Record()
     yield record
     record.gate.set()
@@ -474,7 +474,7 @@ def test_a_thread_that_is_busy_ends_when_it_is_done(reader: Reader, record: Reco
 
 
 def test_what_waits_at_the_end_is_run_all_the_same(reader: Reader, record: Record) -> None:
-    """Whoever waits to be told of the end is."""
+    """Functions that wait to be told of the end are told."""
     slow, quick = quick_lane(reader.crew, 1), quick_lane(reader.crew, 1)
 
     def both() -> None:
@@ -586,7 +586,7 @@ def test_the_reading_role_stays_where_it_is_when_no_thread_can_take_it(
     record.gate.set()
     record.wait(3)
     assert set(record.ran) == {"slow", "slow as well", "read"}
-    assert caplog.text.count("cannot start a thread") == 1
+    assert caplog.text.count("cannot start another thread") == 1
 
 
 def test_a_lane_without_a_thread_is_run_as_soon_as_there_is_one(

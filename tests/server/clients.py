@@ -9,6 +9,7 @@ from mqlight.amqp.link import Link
 from mqlight.amqp.message import Message, decode, encode
 from mqlight.amqp.types import Condition, Outcome, Terminus
 from mqlight.server.broker import Broker, Limits
+from mqlight.server.client import Client as ServedClient
 from mqlight.server.permissions import EVERYTHING, Permissions, User
 from mqlight.server.protocol import ServerProtocol
 from mqlight.server.sasl import Identity
@@ -65,21 +66,21 @@ class Client(End):
 class Server:
     """A broker with its clients, and what their connections report."""
 
-    def __init__(self) -> None:
-        self.limits = Limits(queue_messages=5000, message_size=10_000)
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits(queue_messages=5000, message_size=10_000)
         self.broker = Broker(self.limits)
         self.refusal: Condition | None = None
         self.now = 1000.0
         self.clients: list[Client] = []
-        self.dirty: set[ServerProtocol] = set()
-        self.named: list[ServerProtocol] = []
+        self.dirty: set[ServedClient] = set()
+        self.named: list[ServedClient] = []
         self.user = User(None, EVERYTHING)
 
     def check(self, identity: Identity) -> User | str | None:
         return self.user if identity.password in (None, "right") else "not in the users file"
 
-    def name(self, connection: ServerProtocol) -> Condition | None:
-        self.named.append(connection)
+    def name(self, client: ServedClient) -> Condition | None:
+        self.named.append(client)
         return self.refusal
 
     def client(self, client_id: str = "c", **options: Any) -> Client:
@@ -104,11 +105,11 @@ class Server:
                     client.connection.receive(data, self.now)
                     moved = True
                 while data := client.connection.output():
-                    assert client.connection in self.dirty, "there is output, and nobody was told"
+                    assert client.connection.client in self.dirty, "there is output, and nobody was told"
                     client.connection.sent(len(data))
                     client.receive(data)
                     moved = True
-                self.dirty.discard(client.connection)
+                self.dirty.discard(client.connection.client)
             if not moved:
                 return
         raise AssertionError("they never fall silent")

@@ -1,4 +1,4 @@
-"""Who may try to come in, and from where."""
+"""The clients that may try to log in, and their addresses."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def test_what_is_of_this_machine_alone(address: str, near: bool) -> None:
     [
         (ANONYMOUS, NEAR, False, False, None),
         (PLAIN, NEAR, False, False, None),
-        (ANONYMOUS, FAR, False, False, "asks for a user"),
+        (ANONYMOUS, FAR, False, False, "needs a user"),
         (ANONYMOUS, FAR, False, True, None),
-        (ANONYMOUS, NEAR, True, False, "asks for a user"),
+        (ANONYMOUS, NEAR, True, False, "needs a user"),
         (ANONYMOUS, NEAR, True, True, None),
-        (ANONYMOUS, SAFE, True, False, "asks for a user"),
+        (ANONYMOUS, SAFE, True, False, "needs a user"),
         (ANONYMOUS, KNOWN, True, False, None),
         (PLAIN, NEAR, True, False, None),
-        (PLAIN, FAR, True, False, "without TLS"),
-        (PLAIN, FAR, True, True, "without TLS"),
-        (PLAIN, FAR, False, True, "without TLS"),
+        (PLAIN, FAR, True, False, "passwords over TLS only"),
+        (PLAIN, FAR, True, True, "passwords over TLS only"),
+        (PLAIN, FAR, False, True, "passwords over TLS only"),
         (PLAIN, SAFE, True, False, None),
         (PLAIN, SAFE, False, False, "has no users"),
         (PLAIN, SAFE, False, True, None),
@@ -86,11 +86,11 @@ TRUSTED = (network("192.0.2.0/24"), network("2001:db8::/64"))
         ("192.0.2.7", True, PLAIN, None),
         ("::ffff:192.0.2.7", True, PLAIN, None),
         ("2001:db8::7", False, ANONYMOUS, None),
-        ("192.0.2.7", True, ANONYMOUS, "asks for a user"),
-        ("198.51.100.1", False, ANONYMOUS, "asks for a user"),
-        ("198.51.100.1", True, PLAIN, "without TLS"),
-        ("2001:db8:0:1::7", False, ANONYMOUS, "asks for a user"),
-        ("nonsense", False, ANONYMOUS, "asks for a user"),
+        ("192.0.2.7", True, ANONYMOUS, "needs a user"),
+        ("198.51.100.1", False, ANONYMOUS, "needs a user"),
+        ("198.51.100.1", True, PLAIN, "passwords over TLS only"),
+        ("2001:db8:0:1::7", False, ANONYMOUS, "needs a user"),
+        ("nonsense", False, ANONYMOUS, "needs a user"),
     ],
 )
 def test_a_client_of_a_trusted_network_counts_as_one_on_this_machine(

@@ -1,4 +1,4 @@
-"""Which lost deliveries count as attempts, and when the next one comes."""
+"""Lost deliveries that count as attempts, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.types import Outcome
-from mqlight.server.broker import LONGEST_REST
+from mqlight.server.dispatcher import LONGEST_REST
 from server.world import Client, DurableWorld, World
 
 

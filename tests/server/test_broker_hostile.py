@@ -260,10 +260,8 @@ def test_four_times_the_messages_cost_about_four_times_the_work(work: Callable[[
     assert cost(8000) < 10 * max(cost(2000), 0.001)
 
 
-def test_a_full_destination_is_searched_for_expired_messages_ten_times_a_second_at_most(
-    world: World,
-) -> None:
-    world.broker.limits = Limits(queue_messages=1000)
+def test_a_full_destination_is_searched_for_expired_messages_ten_times_a_second_at_most() -> None:
+    world = World(Limits(queue_messages=1000))
     client = world.listen(share="s", ttl=60)
     for place in range(1000):
         world.publish("m", ttl=1000 + place)

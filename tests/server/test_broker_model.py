@@ -28,7 +28,7 @@ WAITED_FOR = [outcome for outcome in Outcome if outcome is not Outcome.UNDELIVER
 
 
 class Client:
-    """What a consumer got and what it holds, and what it may still get by the model's own count."""
+    """The messages that a consumer got, those that it holds, and those that it may still get by the model's count."""
 
     def __init__(self, model: Model, name: DestinationName, at_most_once: bool) -> None:
         self.model = model
@@ -58,7 +58,7 @@ class Model(RuleBasedStateMachine):
         self.ttl: dict[DestinationName, float] = {}
         self.forget_at: dict[DestinationName, float | None] = {}
         self.gone: set[tuple[DestinationName, int]] = set()
-        """What nobody may get any more: settled, or given at most once."""
+        """Messages that no consumer may get again: settled, or given at most once."""
 
     # What the broker does
 

@@ -37,7 +37,7 @@ class Model(RuleBasedStateMachine):
         self.waiting: set[str] = set()
         """Bodies that were sent since the last crash: their senders wait, or were told."""
         self.restored: set[Copy] = set()
-        """What the last crash left: it is on the disk, whether its sender was told or not."""
+        """The messages that the last crash left on the disk, whether their senders were told or not."""
         self.settled: set[Copy] = set()
         """Since the last crash, by a consumer."""
         self.over: set[Copy] = set()
@@ -53,7 +53,7 @@ class Model(RuleBasedStateMachine):
         self.world.store.close()
 
     def promised(self) -> set[Copy]:
-        """What has to come back."""
+        """The messages that must come back."""
         safe: set[Copy] = set().union(*(self.sent[body] for body in self.world.safe if body in self.sent))
         return (safe | self.restored) - self.settled
 

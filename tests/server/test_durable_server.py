@@ -128,7 +128,7 @@ def test_two_servers_on_one_data_folder_are_one_too_many(
     user(server, "listener").listen(credit=0)
     second = spawn(["-m", "mqlight.server", "--port", "0", "--data", str(tmp_path / "data")])
     assert second.wait() == 2
-    assert second.log() == f"the store {tmp_path}/data/{FILE} is in use by another server: choose another folder\n"
+    assert second.log() == f"the store {tmp_path}/data/{FILE} is in use by another server; choose another folder\n"
     assert user(server, "sender").send("still served") is None
 
 
@@ -162,12 +162,12 @@ def test_a_full_disk_refuses_what_has_to_be_kept_serves_the_rest_and_recovers_by
     while not refused:
         error = sender.send("x" * 50_000)
         refused += [] if error is None else [str(error)]
-    assert "the server cannot keep messages at the moment" in refused[0]
+    assert "the server cannot store messages at the moment" in refused[0]
     assert "messages.sqlite" in refused[0]
     assert sender.send("rest 1", topic="live") is None
     assert sender.send("rest 2", qos=0) is None
     live.expect("rest 1")
-    server.expect("messages that have to be kept are refused until it works again")
+    server.expect("durable messages are refused until it can be written")
 
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     server.expect("the store works again")

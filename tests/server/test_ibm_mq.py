@@ -72,7 +72,7 @@ def test_any_outcome_but_accepted_ends_the_connection(url: str, foreign: Any) ->
     other.close()
     receiver.receive(timeout=10)
     receiver.release(delivered=False)
-    with pytest.raises(ConnectionException, match="accepted here"):
+    with pytest.raises(ConnectionException, match="takes only the outcome accepted"):
         foreign.wait(lambda: False, timeout=10)
 
 

@@ -1,4 +1,4 @@
-"""What outlives the server, and when a sender is told so. Time, the disk and crashes are in the hands of the tests."""
+"""Messages that outlive the server, and the moment when senders are told. The tests set time and disk, and crash."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def test_a_destination_fuller_than_allowed_gives_out_what_it_has(tmp_path: Path)
     world.listen(share="s", ttl=60)
     world.send(*"abc")
     world.commit()
-    world.broker.limits = Limits(queue_messages=2)
+    world.limits = Limits(queue_messages=2)
     world.crash()
     assert world.send("d") is Outcome.REJECTED
     assert world.listen(share="s", ttl=60, credit=9).got == list("abc")
@@ -312,7 +312,7 @@ def test_what_cannot_be_written_is_refused_with_the_reason_and_given_to_nobody(w
     world.commit()
     assert list(world.refused) == ["a", "b"] and world.safe == []
     assert world.refused["a"].name == FULL
-    assert "cannot keep messages at the moment: the store :memory: fails" in world.refused["a"].description
+    assert "cannot store messages at the moment: the store :memory: fails" in world.refused["a"].description
     assert "attempt to write" in world.refused["a"].description
     assert client.credit(9).got == []
     (destination,) = world.broker.destinations.values()
@@ -398,3 +398,20 @@ def test_a_message_in_two_destinations_is_refused_once(world: DurableWorld) -> N
     world.commit()
     assert list(world.refused) == ["m"]
     assert [client.credit(9).got for client in clients] == [[], []]
+
+
+@pytest.mark.parametrize("committed", ["neither", "the message", "both"])
+def test_a_purge_that_is_undone_is_undone_in_the_store_too(world: DurableWorld, committed: str) -> None:
+    world.listen(share="s", ttl=60)
+    world.send("a", "b")
+    if committed != "neither":
+        world.commit()
+    [destination] = world.broker.destinations.values()
+    gone = world.broker.purge(destination)
+    if committed == "both":
+        world.commit()
+    assert world.broker.unpurge(destination, gone, world.now)
+    world.send("c")
+    world.commit()
+    world.crash()
+    assert world.waiting() == ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""What happens on the links of the server's clients, frame by frame and without a socket."""
+"""The links of the server's clients, frame by frame and without a socket."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_a_malformed_message_is_rejected_and_the_connection_lives_on(client: Cli
     assert client.bodies == ["fine"] and not client.connection.closed
 
 
-def test_a_full_destination_is_the_senders_outcome(server: Server, client: Client) -> None:
-    server.broker.limits = Limits(queue_messages=1)
+def test_a_full_destination_is_the_senders_outcome() -> None:
+    client = Server(Limits(queue_messages=1)).client()
     client.listen("private:t", credit=0)
     link = client.publisher("t")
     client.send(link, text("a"), 1)
@@ -286,13 +286,13 @@ def test_a_link_that_fails_to_take_a_message_ends_its_own_connection_only(server
 
 def publisher_of(client: Client) -> Publisher:
     """Return the handler of the only link that the client sends on."""
-    (served,) = [each for each in client.connection.served.values() if isinstance(each, Publisher)]
+    (served,) = [each for each in client.connection.client.served.values() if isinstance(each, Publisher)]
     return served
 
 
 def consumer_of(client: Client) -> ConsumerLink:
     """Return the handler of the only link that the client receives on."""
-    (served,) = [each for each in client.connection.served.values() if isinstance(each, ConsumerLink)]
+    (served,) = [each for each in client.connection.client.served.values() if isinstance(each, ConsumerLink)]
     return served
 
 
@@ -301,10 +301,10 @@ def test_a_publisher_counts_what_was_sent_and_its_connection_remembers_it(server
     many = SENDER_CREDIT // 2 + 3
     for _ in range(many):
         client.send(link, text("m"), settled=True)
-    assert publisher_of(client).sent == client.connection.messages_sent == many
+    assert publisher_of(client).sent == client.connection.client.messages_sent == many
     link.detach()
     server.run()
-    assert client.connection.served == {} and client.connection.messages_sent == many
+    assert client.connection.client.served == {} and client.connection.client.messages_sent == many
 
 
 def test_a_paused_link_is_given_nothing_until_its_client_gives_credit(server: Server, client: Client) -> None:
@@ -333,12 +333,12 @@ def test_what_comes_over_a_link_that_has_ended_is_ignored() -> None:
     client = server.client()
     link = client.publisher("t")
     client.listen("private:t", credit=5)
-    served = list(client.connection.served.values())
+    served = list(client.connection.client.served.values())
     assert {type(each) for each in served} == {Publisher, ConsumerLink}
     for each in served:
         each.end(forget=False)
         each.end(forget=False)
-    assert client.connection.served == {} and server.broker.destinations == {}
+    assert client.connection.client.served == {} and server.broker.destinations == {}
     client.send(link, text("m"), 1)
     assert client.outcomes == [] and client.bodies == []
     for each in served:

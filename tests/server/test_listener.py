@@ -14,40 +14,34 @@ from mqlight.server.listener import Listener
 class Broken:
     # It stands before the real one, whose class may be compiled, and has no subclass then.
 
-    def __init__(self, client):
-        vars(self)["client"] = client
+    def __init__(self, protocol):
+        vars(self)["protocol"] = protocol
 
     def __getattr__(self, name):
-        return getattr(self.client, name)
+        return getattr(self.protocol, name)
 
     def __setattr__(self, name, value):
-        setattr(self.client, name, value)
-
-    def __hash__(self):
-        return hash(self.client)
-
-    def __eq__(self, other):
-        return self.client is other or self is other
+        setattr(self.protocol, name, value)
 
     def tick(self, now):
         self.fail("tick")
-        return self.client.tick(now)
+        return self.protocol.tick(now)
 
     def output(self):
         self.fail("output")
-        return self.client.output()
+        return self.protocol.output()
 
     def end_of_input(self, now):
-        self.client.end_of_input(now)
+        self.protocol.end_of_input(now)
         self.fail("end")
 
     def fail(self, where):
-        if self.client_id == f"bad.{where}":
+        if self.protocol.client.client_id == f"bad.{where}":
             raise RuntimeError(f"a fault at {where}")
 
 class BrokenListener(Listener):
-    def client(self, wire, address):
-        return Broken(super().client(wire, address))
+    def serve(self, client_socket, address):
+        return Broken(super().serve(client_socket, address))
 
 logging.basicConfig()
 sock = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Who logs in, without a socket: the users file, certificates, and what a password costs."""
+"""Logins without a socket: the users file, certificates, and the cost of a password."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def door(users: Path) -> Logins:
 
 
 def told(door: Logins, identity: Identity) -> User | str | None:
-    """What is told later."""
+    """Return the verdict, which is told later."""
     login = Login()
     assert door.check(login, identity) is None
     return login.answer.get(timeout=20)

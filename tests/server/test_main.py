@@ -1,4 +1,4 @@
-"""What the server logs of its clients, and that nothing from outside makes a line of the log."""
+"""The server's log of its clients. No text from outside makes a line of its own."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def everybody(identity: Identity) -> bool:
 
 
 def exchange(data: bytes, step: int = 1 << 20, check: object = everybody) -> tuple[SaslServer, bytes]:
-    """What the server has to say to ``data`` that comes in pieces of ``step`` bytes."""
+    """Return the server's answer to ``data`` that comes in pieces of ``step`` bytes."""
     sasl, answer = SaslServer(check), b""  # type: ignore[arg-type]
     for at in range(0, len(data), step):
         piece = data[at : at + step]

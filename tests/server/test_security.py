@@ -1,4 +1,4 @@
-"""Who may come in and what each may do, end to end: what the client is told, and what the server's log says."""
+"""Logins and permissions, end to end: the client's errors and the server's log."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def refused(connect: Callable[..., Connection]) -> Callable[..., MQLightError]:
 
 
 def outcome_of(connection: Connection, topic: str) -> str:
-    """What becomes of a message: the outcome, or the words of its refusal."""
+    """Return the outcome of a message, or the words of its refusal."""
     told: list[Any] = []
     connection.publish(topic, encode(Message(body="m", to=topic)), on_outcome=lambda *outcome: told.append(outcome))
     outcome, condition = wait_until(lambda: told)[0]
@@ -113,7 +113,7 @@ def outcome_of(connection: Connection, topic: str) -> str:
 
 
 def subscription_of(connection: Connection, pattern: str, share: str | None = None) -> str:
-    """What becomes of a subscription: SUBSCRIBED, or the words of its refusal."""
+    """Return SUBSCRIBED for a subscription, or the words of its refusal."""
     told: list[Exception | None] = []
     connection.subscribe(pattern, share, on_delivery=lambda delivery: None, on_subscribed=told.append)
     (error,) = wait_until(lambda: told)
@@ -129,7 +129,7 @@ def test_the_right_password_comes_in_and_a_wrong_one_is_told_so_on_both_sides(
     server = serve("--users", users("fish send #"))
     connect(server.url, user="fish", password="swim").wait_started(WAIT)
     error = refused(server.url, "d", user="fish", password="sink")
-    assert isinstance(error, SecurityError) and "does not let this client in" in str(error)
+    assert isinstance(error, SecurityError) and "refused this client" in str(error)
     line = server.expect(r".*refused: PLAIN was refused for user 'fish': wrong user or password.*")[0]
     assert re.search(r"127\.0\.0\.1:\d+: refused", line)
     assert isinstance(refused(server.url, "e", user="cat", password="swim"), SecurityError)
@@ -139,7 +139,7 @@ def test_the_right_password_comes_in_and_a_wrong_one_is_told_so_on_both_sides(
 def test_with_users_nobody_is_anonymous(serve: Any, users: Any, refused: Any) -> None:
     server = serve("--users", users())
     assert isinstance(refused(server.url), SecurityError)
-    server.expect("ANONYMOUS was refused: this server asks for a user and a password")
+    server.expect("ANONYMOUS was refused: this server needs a user and a password")
 
 
 def test_anonymous_clients_that_are_let_in_may_do_what_the_file_says(serve: Any, users: Any, connect: Any) -> None:
@@ -183,7 +183,7 @@ def test_a_users_file_that_changes_is_read_again(serve: Any, users: Any, connect
 def test_a_users_file_that_is_broken_later_changes_nothing(serve: Any, users: Any, connect: Any) -> None:
     server = serve("--users", users("fish send a"))
     users("fish sned a")
-    server.expect(r"line 3: the second word is none of password.*; what it said before still holds")
+    server.expect(r"line 3: the second word must be password.*; the previous users stay valid")
     assert outcome_of(connect(server.url, user="fish", password="swim"), "a") == "ACCEPTED"
 
 
@@ -280,7 +280,7 @@ def test_a_client_id_is_not_taken_over_from_another_user(serve: Any, users: Any,
     assert outcome_of(first, "t") == "ACCEPTED"
     connect(server.url, "mine", user="fish", password="swim").wait_started(WAIT)
     wait_until(lambda: first.state is State.STOPPED)
-    assert "took this client's id over" in str(first.error)
+    assert "connected with the same client id" in str(first.error)
 
 
 # TLS
@@ -315,7 +315,7 @@ def test_a_certificate_that_is_right_is_all_that_it_takes(
         ("expired", "the server's certificate has expired", "this server's certificate has expired"),
         ("host", "is for another IP address .*127.0.0.1", "is it for the host name that the client uses?"),
         ("authority", "by an authority that is not trusted", "does not trust the authority that signed this server's"),
-        ("self-signed", "is self-signed and not among those that are trusted", "the client does"),
+        ("self-signed", "is self-signed and not trusted", "the client does"),
     ],
 )
 def test_a_certificate_that_is_wrong_is_refused_with_the_check_that_failed(
@@ -343,11 +343,11 @@ def test_plain_text_to_the_tls_port_and_the_reverse_say_which_url_to_use(
     server = tls()
     error = refused(server.url.replace("amqps", "amqp"))
     assert isinstance(error, SecurityError) and "speaks TLS on this port; use an amqps:// URL" in str(error)
-    server.expect("the client does not speak TLS, and this port does; it needs an amqps:// URL")
+    server.expect("the client does not speak TLS, which this port needs; use an amqps:// URL")
     plain = serve()
     error = refused(plain.url.replace("amqp", "amqps"), ssl_trust_certificate=certificates.authority)
-    assert isinstance(error, SecurityError) and "does not speak TLS on this port; is it for amqp://" in str(error)
-    plain.expect("which is TLS; this port has none without --tls-cert, and is for amqp:// URLs")
+    assert isinstance(error, SecurityError) and "does not speak TLS on this port; use an amqp://" in str(error)
+    plain.expect("which is TLS; use an amqp:// URL, or start the server with --tls-cert")
 
 
 def test_a_server_of_another_kind_that_wants_tls_is_known_by_its_alert(refused: Any) -> None:
@@ -384,8 +384,8 @@ def test_a_client_certificate_that_is_missing_or_unknown_is_said_on_both_sides(
     ca = certificates.authority
     server = tls("--tls-client-ca", ca)
     error = refused(server.url, ssl_trust_certificate=ca)
-    assert isinstance(error, SecurityError) and "the server wants a client certificate" in str(error)
-    server.expect("refused: the client showed no certificate, and --tls-client-ca asks for one")
+    assert isinstance(error, SecurityError) and "the server needs a client certificate" in str(error)
+    server.expect("refused: the client showed no certificate; --tls-client-ca requires one")
     (tmp_path / "strange").mkdir()
     strange = Certificates(tmp_path / "strange").client("backend")
     error = refused(server.url, "d", ssl_trust_certificate=ca, ssl_client_certificate=strange)
@@ -409,7 +409,7 @@ def test_macaque_call_comes_in_over_tls_with_a_password_that_no_process_list_sho
             command = Path(f"/proc/{call.pid}/cmdline").read_text()
             assert call.wait(WAIT) == code, call.log()
             assert password not in command
-            assert ("hello" if code == 0 else "does not let this client in") in call.log()
+            assert ("hello" if code == 0 else "refused this client") in call.log()
             assert code == 0 or call.log().count("\n") == 1
             assert password not in call.log() + server.log()
     finally:
@@ -425,7 +425,7 @@ def test_macaque_call_comes_in_over_tls_with_a_password_that_no_process_list_sho
         (["--host", "0.0.0.0"], "every client that can reach 0.0.0.0 could use this server: set its users with"),
         (["--tls-key", "x"], "--tls-key needs --tls-cert"),
         (["--tls-cert", "/nowhere"], "cannot use the certificate /nowhere: No such file or directory"),
-        (["--tls-cert", "README.md"], "cannot use the certificate README.md: it is no PEM file that fits"),
+        (["--tls-cert", "README.md"], "cannot use the certificate README.md: the file is not a matching PEM file"),
         (["--users", "/nowhere"], "cannot read the users file /nowhere: No such file or directory"),
         (["--users", "README.md"], "the users file README.md, line 3: "),
     ],
@@ -476,8 +476,8 @@ def test_a_password_in_plain_text_from_another_machine_is_refused(users: Any) ->
     if "unshare" in done.stderr or "'ip'" in done.stderr:
         pytest.skip(f"no network namespace can be made here: {done.stderr.strip().splitlines()[-1]}")
     assert "came in" not in done.stdout, done.stdout
-    assert done.stdout.count("does not let this client in") == 2, done.stdout + done.stderr
+    assert done.stdout.count("refused this client") == 2, done.stdout + done.stderr
     assert "warning: without --tls-cert only clients on this machine can log in" in done.stdout
-    assert "PLAIN was refused for user 'fish': a password over a connection without TLS" in done.stdout
-    assert "ANONYMOUS was refused: this server asks for a user" in done.stdout
+    assert "PLAIN was refused for user 'fish': this server accepts passwords over TLS only" in done.stdout
+    assert "ANONYMOUS was refused: this server needs a user" in done.stdout
     assert "swim" not in done.stdout

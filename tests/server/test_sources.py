@@ -1,4 +1,4 @@
-"""What a receiver may ask for in its attach, and what it gets."""
+"""The wishes of a receiver in its attach, and the grants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def name(source: Terminus, client_id: str = "c") -> DestinationName:
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        (Terminus("t", copy=True), "distribution-mode copy"),
+        (Terminus("t", copy=True), "distribution mode copy"),
         (Terminus("t", filters=("apache.org:selector-filter:string",)), "without the filter apache.org:selector"),
         (Terminus("t", timeout=MAX_TTL + 1), "ServerContext_InvalidSourceTimeout"),
     ],

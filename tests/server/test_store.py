@@ -210,20 +210,20 @@ def filled(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("text", [b"not a database, but long enough to be one" * 100, b"short", b"\0" * 4096])
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / FILE).write_bytes(text)
-    refused(tmp_path, "is damaged: file is not a database; it is left as it is")
+    refused(tmp_path, "is damaged: file is not a database; it was not changed")
 
 
 def test_a_file_that_was_cut_off_is_refused(filled: Path) -> None:
     whole = (filled / FILE).read_bytes()
     (filled / FILE).write_bytes(whole[: len(whole) // 2])
-    refused(filled, "is damaged: .*; it is left as it is")
+    refused(filled, "is damaged: .*; it was not changed")
 
 
 def test_a_file_with_garbage_in_it_is_refused(filled: Path) -> None:
     whole = bytearray((filled / FILE).read_bytes())
     whole[4096 * 5 : 4096 * 6] = b"\xaa" * 4096
     (filled / FILE).write_bytes(whole)
-    refused(filled, "is damaged: .*; it is left as it is")
+    refused(filled, "is damaged: .*; it was not changed")
 
 
 def test_a_damaged_file_with_a_log_is_refused(filled: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_damaged_file_with_a_log_is_refused(filled: Path) -> None:
     whole = bytearray((left / FILE).read_bytes())
     whole[4096 * 5 : 4096 * 6] = b"\xaa" * 4096
     (left / FILE).write_bytes(whole)
-    refused(left, "is damaged: .*; it is left as it is")
+    refused(left, "is damaged: .*; it was not changed")
 
 
 def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
@@ -254,13 +254,13 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_belongs_to_one_at_a_time(tmp_path: Path) -> None:
     with closing(Store(tmp_path)):
-        with pytest.raises(StoreError, match="is in use by another server: choose another folder"):
+        with pytest.raises(StoreError, match="is in use by another server; choose another folder"):
             Store(tmp_path)
     Store(tmp_path).close()
 
 
 def test_a_store_that_a_crash_left_on_a_full_disk_opens(tmp_path: Path) -> None:
-    """What waits in it can be given out; there may be room for nothing else."""
+    """Its messages can be given out, even if there is no room for more."""
     left = crash(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))

@@ -113,14 +113,14 @@ def test_a_file_that_is_cut_off_anywhere_costs_no_message_silently(
 def test_a_damaged_header_of_the_log_is_noticed(copy: Path, offset: int) -> None:
     (copy / COMMITS).unlink()
     flip(copy / WAL, offset, 1)
-    assert "of the transactions in messages.sqlite-wal are behind a damaged one" in str(everything(copy))
+    assert "of the transactions in messages.sqlite-wal follow a damaged one" in str(everything(copy))
 
 
 def test_a_damaged_frame_before_good_ones_is_refused_and_nothing_is_changed(copy: Path) -> None:
     flip(copy / WAL, 32 + FRAME + 1000)
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     line = str(everything(copy))
-    assert "is damaged: " in line and "it is left as it is: put it away" in line
+    assert "is damaged: " in line and "it was not changed; move it away" in line
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
@@ -137,14 +137,14 @@ def test_a_lost_file_is_missed(copy: Path, name: str) -> None:
     if name == FILE:
         (copy / WAL).unlink()
     line = str(everything(copy))
-    assert "transactions; it is left as it is: put it away, or delete the file messages.commits beside it" in line
+    assert "transactions; it was not changed; move it away, or delete the file messages.commits beside it" in line
 
 
 @pytest.mark.parametrize("noted", [b"ab", b"1_0", b"-1", b" 7", b"7\nx", b"\xff"])
 def test_a_number_of_transactions_that_is_none_is_refused(copy: Path, noted: bytes) -> None:
     (copy / COMMITS).write_bytes(noted)
     line = str(everything(copy))
-    assert line.endswith("messages.commits holds no number; it is left as it is: put it away, or choose another folder")
+    assert line.endswith("messages.commits holds no number; it was not changed; move it away, or choose another folder")
     assert (copy / COMMITS).read_bytes() == noted
 
 
@@ -232,7 +232,7 @@ def test_a_store_of_the_first_version_gets_its_checksums(tmp_path: Path) -> None
     assert everything(tmp_path) == [(7, 3, b"old")]
     assert everything(tmp_path) == [(7, 3, b"old")]
     sql(tmp_path, "UPDATE message SET rest = x'00'")
-    assert "the message 7 is not as it was written" in str(everything(tmp_path))
+    assert "the message 7 has a wrong checksum" in str(everything(tmp_path))
 
 
 def test_a_second_store_of_a_process_does_not_give_up_the_lock_of_the_first(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_store_that_others_may_read_is_closed_to_them(
         path.chmod(0o777 if path == copy else 0o666)
     with closing(Store(copy)) as store:
         save(store, batch(puts={9000: b"a"}))
-        assert f"{copy} was open to others; it is of mode 700 now" in caplog.text
+        assert f"other users could read {copy}; its mode is 700 now" in caplog.text
         assert modes(copy) == {"copy": 0o700, FILE: 0o600, WAL: 0o600, COMMITS: 0o600}
 
 
@@ -286,4 +286,4 @@ def test_a_folder_with_files_of_others_is_left_as_it_is_with_a_warning(
     copy.chmod(0o755)
     Store(copy).close()
     assert modes(copy)["copy"] == 0o755
-    assert f"others may enter the folder {copy} of the store, which has other files too; chmod 700 it" in caplog.text
+    assert f"other users can enter the folder {copy} of the store; run chmod 700 on it" in caplog.text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Certificates
-from mqlight.server.tls import AMQP_TLS_HEADER, Tls, TlsError, server_context
+from mqlight.server.tls import AMQP_TLS_HEADER, Encryption, TlsError, server_context
 
 
 class Said:
@@ -27,7 +27,7 @@ class Said:
 class Client:
     """A TLS client on the other end of memory."""
 
-    def __init__(self, server: Tls, context: ssl.SSLContext) -> None:
+    def __init__(self, server: Encryption, context: ssl.SSLContext) -> None:
         self.server = server
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
@@ -62,7 +62,7 @@ def said() -> Said:
 
 def make(certificates: Certificates, said: Said, *, client_ca: bool = False, **client: str) -> Client:
     ca = certificates.authority if client_ca else None
-    server = Tls(server_context(certificates.host("localhost"), None, ca), said)
+    server = Encryption(server_context(certificates.host("localhost"), None, ca), said)
     context = ssl.create_default_context(cafile=certificates.authority)
     if "certificate" in client:
         context.load_cert_chain(client["certificate"])
@@ -122,7 +122,7 @@ def test_who_speaks_amqp_at_once_is_told_that_tls_comes_first(
 
 
 def test_who_speaks_something_else_is_shown_what(certificates: Certificates, said: Said) -> None:
-    with pytest.raises(TlsError, match="does not speak TLS, it began with b'HELO'"):
+    with pytest.raises(TlsError, match="does not speak TLS; it began with b'HELO'"):
         make(certificates, said).server.receive(b"HELO there, this is no TLS")
 
 

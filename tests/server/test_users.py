@@ -50,15 +50,15 @@ def test_a_certificate_lets_in_whom_a_line_names() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("fish", "the second word is none of password, certificate, admin, send and subscribe"),
-        ("fish swim", "the second word is none of"),
+        ("fish", "the second word must be password, certificate, admin, send or subscribe"),
+        ("fish swim", "the second word must be"),
         ("fish password swim", "the password of 'fish' is not as"),
         ("fish password scrypt:16384:8:1:x:y", "the password of 'fish' is not as"),
         (f"fish password {KEPT.replace('16384', '1073741824')}", "the password of 'fish' is not as"),
         (f"fish password {KEPT.replace('16384', '16383')}", "the password of 'fish' is not as"),
         (f"fish password {KEPT}\nfish password {KEPT}", "has a password already"),
-        (f"anonymous password {KEPT}", "anonymous can have no password"),
-        (f"* password {KEPT}", "can have no password"),
+        (f"anonymous password {KEPT}", "anonymous cannot have a password"),
+        (f"* password {KEPT}", "cannot have a password"),
         ("fish certificate x", 'write "fish certificate"'),
         ("fish admin x", 'write "fish admin"'),
         ("fish send", "topic pattern is empty"),
@@ -198,7 +198,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> N
         return found
 
     file._text = written_meanwhile  # type: ignore[method-assign]
-    with pytest.raises(UsersError, match="it changes meanwhile"):
+    with pytest.raises(UsersError, match="it changes while it is read"):
         file.refresh()
     file._text = text  # type: ignore[method-assign]
     assert file.refresh() is not None and file.users.user("b").permissions.send == ("d",)

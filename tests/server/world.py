@@ -19,7 +19,7 @@ ACCEPTED = (Outcome.ACCEPTED, None)
 
 
 def message(body: str = "m", topic: str = "t", *, ttl: int | None = None, **options: int) -> Publication:
-    """What the door lets in; ``ttl`` in ms."""
+    """Return a publication; ``ttl`` in ms."""
     return Publication(topic, ttl, bool(options.get("durable")), options.get("count", 0), 4, body.encode())
 
 
@@ -55,7 +55,8 @@ class World:
     """A broker, and the time."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.broker = Broker(limits)
+        self.limits = limits or Limits()
+        self.broker = Broker(self.limits)
         self.now = 1000.0
 
     def publish(self, *bodies: str, topic: str = "t", ttl: int | None = None) -> tuple[Outcome, Condition | None]:
@@ -108,7 +109,7 @@ class DurableWorld(World):
     def begin(self) -> None:
         """A process begins with what the last one committed."""
         self.journal = Journal()
-        self.broker = Broker(self.broker.limits, self.journal)
+        self.broker = Broker(self.limits, self.journal)
         self.safe: list[str] = []
         self.refused: dict[str, Condition] = {}
         self.broker.restore(*self.store.load(), self.now)

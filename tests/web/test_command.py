@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from frontend import command
-from processes import ROOT, Server, wait_until
+from processes import ROOT, Server, start_server, wait_until
 
 
 def test_it_is_run_in_the_folder_by_the_interpreter_that_runs_here() -> None:
@@ -68,3 +68,22 @@ def test_the_served_command_starts_a_worker(site: Any, server: Server) -> None:
     finally:
         worker.terminate()
         worker.wait(10)
+
+
+def test_clients_on_this_machine_are_told_the_address_of_the_console(start_site: Any) -> None:
+    server = start_server("--console-port", "0")
+    try:
+        console = server.expect(r"console at (http://\S+)$")[1]
+        visitor = start_site(server.url).visitor()
+        wait_until(lambda: visitor.get("rest/worker").body.get("console") == console, what="the server's address")
+        assert "console" not in visitor.get("rest/worker", **{"X-Forwarded-For": "1.2.3.4"}).body
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "javascript:alert(1)", "http://evil.example/", "http://127.0.0.1:9180/ ", "http://127.0.0.1:9180/x"]
+)
+def test_an_address_that_no_server_of_ours_gives_is_not_passed_on(address: str) -> None:
+    assert command.console({"console": address}) == {}
+    assert command.console({"console": "http://127.0.0.1:9180/"}) == {"console": "http://127.0.0.1:9180/"}

@@ -256,7 +256,7 @@ def test_with_no_backend_each_word_fails_at_once_and_says_how_to_start_one(site:
     assert time.monotonic() - began < 5
     assert words_of(replies) == sorted(SENTENCE.split())
     assert {reply["error"] for reply in replies} == {
-        f"Nobody listens on {SERVICE}. Start a worker with: python -m backend"
+        f"No service listens on {SERVICE}. Start a worker with: python -m backend"
     }
     assert not any("backend" in reply for reply in replies)
 

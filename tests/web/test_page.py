@@ -108,7 +108,7 @@ class Page:
 
     @property
     def complaints(self) -> list[str]:
-        """What Chromium has to say about the page: errors of the script, violations of its policy."""
+        """Chromium's complaints about the page: errors of the script, violations of its policy."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def wait_for_words(self, words: list[str], timeout: float = 20) -> None:
@@ -230,7 +230,7 @@ def test_with_no_backend_ever_each_word_fails_at_once_and_the_page_says_how_to_s
     assert page.progress == "All 11 words are back, 11 with an error."
     wait_until(lambda: "none has answered yet" in page.status and "-m backend" in page.status, 2, "the command")
     assert page.texts("#errors p") == [], "said once, with the command that works here"
-    assert "Nobody listens" in page.texts("#words .word .from")[0]
+    assert "No service listens" in page.texts("#words .word .from")[0]
 
 
 def test_a_worker_that_fails_is_quoted_and_is_no_missing_worker(page: Page, start_service: Any) -> None:
@@ -297,6 +297,20 @@ def test_the_served_command_is_copied_runs_and_its_worker_is_seen(page: Page, sp
     page.submit("fish")
     page.wait_for_words(["FISH"])
     assert page.texts("#workers .name") == ["worker 1"]
+
+
+def test_the_foot_links_to_the_console_of_a_server_that_has_one(page: Page, start_site: Any) -> None:
+    assert not page.find("console").is_displayed()
+    other = start_server("--console-port", "0")
+    try:
+        console = other.expect(r"console at (http://\S+)$")[1]
+        page.open(start_site(other.url).url)
+        wait_until(lambda: page.find("console").is_displayed(), what="the link to the console")
+        assert page.find("console").get_attribute("href") == console
+        page.find("console").click()
+        wait_until(lambda: page.driver.current_url.startswith(console), what="the console")
+    finally:
+        other.close()
 
 
 def test_the_command_for_slow_motion_is_the_same_with_a_delay(page: Page) -> None:

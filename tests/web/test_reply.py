@@ -1,4 +1,4 @@
-"""What browsers get for a word."""
+"""The replies that browsers get for a word."""
 
 from __future__ import annotations
 

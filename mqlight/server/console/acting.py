@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gevent
+import msgspec
 from gevent.event import AsyncResult
 
 from mqlight.amqp.message import MessageError
@@ -14,16 +16,24 @@ from mqlight.amqp.topics import TopicError
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.server.console import dead, web
 from mqlight.server.console.history import History
+from mqlight.server.console.mailbox import Reply
 from mqlight.server.console.reading import destination_of
 from mqlight.server.console.sessions import Reader
 from mqlight.server.console.views import Views
+from mqlight.server.destination import Destination
 from mqlight.server.listener import Listener
 from mqlight.server.publication import read_publication
+from mqlight.server.queued import Queued
 
 log = logging.getLogger(__name__)
 
 _KEPT_WITHIN = 10.0
 """Seconds within which the store must keep a message that the console sends."""
+
+UNDO, MOST_UNDONE = 60.0, 16 * 1024 * 1024
+"""Seconds for which a purge can be undone, and the most bytes of messages that are kept for that."""
+LONGEST_CALL = 60.0
+"""The most seconds that a page waits for the reply to a call."""
 
 
 class _Page:
@@ -33,6 +43,13 @@ class _Page:
         self.client_id = "console" if reader.name is None else f"console of {reader.name}"
 
 
+class _Undoable(NamedTuple):
+    """The last removal of messages: its name for the page, and the removed messages by their destinations."""
+
+    name: str
+    parts: list[tuple[Destination, list[Queued]]]
+
+
 class Acting:
     """The actions. Each takes the reader, the request's JSON object and the path's parameters. It may raise Problem."""
 
@@ -40,6 +57,10 @@ class Acting:
         "/api/messages": "send",
         "/api/destinations/<number:int>/purge": "purge",
         "/api/destinations/<number:int>/drop": "drop",
+        "/api/demo": "demo",
+        "/api/services/call": "call",
+        "/api/undo": "undo",
+        "/api/clear": "clear",
         "/api/dead-letters/replay": "replay",
         "/api/dead-letters/drop": "drop_letters",
     }
@@ -49,6 +70,7 @@ class Acting:
         self._broker = listener.broker
         self._history = history
         self._views = views
+        self._undoable = _Undoable("", [])
 
     def _publish(self, reader: Reader, data: bytes, topic: str) -> Outcome:
         """Send a message, and wait until it is safe.
@@ -95,15 +117,81 @@ class Acting:
         outcome = self._publish(reader, data, topic)
         return {
             "outcome": outcome.name.lower(),
-            "id": f"{self._views.run}-{before + 1}" if self._history.recorded > before else None,
+            "id": f"{self._views.messages.run}-{before + 1}" if self._history.recorded > before else None,
         }
+
+    def call(self, reader: Reader, body: dict[str, Any]) -> dict[str, Any]:
+        """Call a service, and return the reply."""
+        topic, seconds = web.text(body, "topic"), body.get("timeout", 10)
+        if not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST_CALL:
+            raise web.Problem(400, f"timeout is a number of seconds, at most {LONGEST_CALL:g}")
+        try:
+            data = msgspec.Raw(msgspec.json.format(web.text(body, "data").encode(), indent=-1))
+        except msgspec.DecodeError as error:
+            raise web.Problem(400, f"the data is no JSON: {error}") from None
+        mailbox, before = self._views.mailbox, self._history.recorded
+        told: AsyncResult[Reply] = AsyncResult()
+        key, message = mailbox.request(topic, data, int(seconds * 1000), time.monotonic(), told.set)
+        try:
+            if self._publish(reader, message, topic) is Outcome.RELEASED:
+                raise web.Problem(409, f"nobody is subscribed to {topic}: start the service first")
+            name = f"{self._views.messages.run}-{before + 1}" if self._history.recorded > before else None
+            self._listener.flush()
+            reply = told.get(timeout=seconds) or {}
+        except gevent.Timeout:
+            raise web.Problem(504, f"no reply from {topic} within {seconds:g} s") from None
+        finally:
+            mailbox.forget(key)
+        failed = "error" in reply
+        said = bytes(reply.get("error" if failed else "data", b"null")).decode()
+        return {"id": name, "failed": failed, "reply": said}
+
+    def demo(self, reader: Reader, body: dict[str, Any]) -> dict[str, Any]:
+        """Start or end the demo."""
+        demo, run = self._views.demo, body.get("run")
+        if not isinstance(run, bool):
+            raise web.Problem(400, "run is true or false")
+        (demo.start if run else demo.stop)(time.monotonic())
+        return {"running": demo.running}
 
     def purge(self, reader: Reader, body: dict[str, Any], number: int) -> dict[str, Any]:
         """Delete all waiting messages of a destination."""
         destination = destination_of(self._broker, number)
         gone = self._broker.purge(destination)
         log.warning("%d messages were purged from %s by the console", len(gone), destination.name)
-        return {"purged": len(gone)}
+        return {"purged": len(gone), "undo": self._keep([(destination, gone)])}
+
+    def clear(self, reader: Reader, body: dict[str, Any]) -> dict[str, Any]:
+        """Forget the remembered messages. The server's own messages stay."""
+        count = len(self._history.stories)
+        self._history.clear()
+        return {"forgotten": count}
+
+    def undo(self, reader: Reader, body: dict[str, Any]) -> dict[str, Any]:
+        """Give the messages of the last purge or drop of letters their places back."""
+        name, parts = self._undoable
+        if not name or web.text(body, "undo") != name:
+            raise web.Problem(409, f"this can no longer be undone: only the last act can, for {UNDO:g} s")
+        self._forget(name)
+        now = time.monotonic()
+        kept = [len(gone) for destination, gone in parts if self._broker.unpurge(destination, gone, now)]
+        if len(kept) < len(parts):
+            raise web.Problem(409, "the destination has ended meanwhile, and its messages are lost")
+        log.warning("%d messages were brought back by the console", sum(kept))
+        return {"restored": sum(kept)}
+
+    def _keep(self, parts: list[tuple[Destination, list[Queued]]]) -> str | None:
+        """Keep removed messages for a while. Return the name under which they can be brought back."""
+        size = sum(len(message.rest) for _, gone in parts for message in gone)
+        if not any(gone for _, gone in parts) or size > MOST_UNDONE:
+            return None
+        self._undoable = _Undoable(secrets.token_hex(8), parts)
+        gevent.spawn_later(UNDO, self._forget, self._undoable.name)
+        return self._undoable.name
+
+    def _forget(self, name: str) -> None:
+        if self._undoable.name == name:
+            self._undoable = _Undoable("", [])
 
     def drop(self, reader: Reader, body: dict[str, Any], number: int) -> dict[str, Any]:
         """Delete a destination without members."""
@@ -142,17 +230,19 @@ class Acting:
             return {"error": str(problem)}
         if outcome is Outcome.RELEASED:
             return {"error": f"nobody is subscribed to {letter.topic}: start the service first"}
-        return {"id": f"{self._views.run}-{before + 1}" if self._history.recorded > before else None}
+        return {"id": f"{self._views.messages.run}-{before + 1}" if self._history.recorded > before else None}
 
     def drop_letters(self, reader: Reader, body: dict[str, Any]) -> dict[str, Any]:
         """Delete dead letters."""
-        gone = self._remove_letters(web.numbers(body))
-        log.warning("%d dead letters were dropped by the console", gone)
-        return {"dropped": gone}
+        parts = self._remove_letters(web.numbers(body))
+        count = sum(len(gone) for _, gone in parts)
+        log.warning("%d dead letters were dropped by the console", count)
+        return {"dropped": count, "undo": self._keep(parts)}
 
-    def _remove_letters(self, numbers: list[int]) -> int:
-        wanted, gone = set(numbers), 0
-        for destination in list(self._broker.destinations.values()):
-            if wanted and destination.name.pattern.startswith(dead.TOPIC):
-                gone += len(self._broker.purge(destination, wanted))
-        return gone
+    def _remove_letters(self, numbers: list[int]) -> list[tuple[Destination, list[Queued]]]:
+        wanted = set(numbers)
+        return [
+            (destination, self._broker.purge(destination, wanted))
+            for destination in list(self._broker.destinations.values())
+            if wanted and destination.name.pattern.startswith(dead.TOPIC)
+        ]

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import bottle
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 PORTS = 20
 """The number of ports to try, from the first one on, if no port was asked for."""
-PAGES = ("messages", "calls", "destinations", "dead", "topics", "learn")
+PAGES = ("messages", "calls", "services", "clients", "destinations", "dead", "topics", "learn")
 CONNECTIONS = 64
 _NEAR = {"127.0.0.1", "localhost", "[::1]"}
 
@@ -72,7 +73,9 @@ class Console:
         self._listener = listener
         self._broker = listener.broker
         offset = time.time() - time.monotonic()
-        self.views = Views(listener.broker, self.history, lambda: listener.clients, secrets.token_hex(3), offset)
+        self.views = Views(
+            listener.broker, self.history, lambda: listener.clients, secrets.token_hex(3), offset, Random()
+        )
         self._url = url
         self._hosts = {*_NEAR, *hosts}
         self._cookie = COOKIE
@@ -120,6 +123,9 @@ class Console:
             now, watched = time.monotonic(), self._frames.watching > 0
             try:
                 self.history.tick(now, watched=watched)
+                self.views.demo.tick(now)
+                if self.views.services.tick(now) or self.views.demo.running:
+                    self._listener.flush()
                 if now - second_at >= 1.0:
                     second_at = now
                     self.views.second(now, watched=watched)
@@ -142,7 +148,15 @@ class Console:
         add = self._bottle.route
         for file in web.STATIC.iterdir():  # one route per file, so that a request cannot name any other file
             add(f"/{file.name}", "GET", functools.partial(web.asset, file.name))
-        for path in ("", *PAGES, "messages/<rest>", "destinations/<rest>", "calls/<rest>"):
+        for path in (
+            "",
+            *PAGES,
+            "messages/<rest>",
+            "destinations/<rest>",
+            "calls/<rest>",
+            "clients/<rest:path>",
+            "services/<rest:path>",
+        ):
             add(f"/{path}", "GET", lambda rest="": self._checked(lambda: web.asset("index.html")))
         reads, acts = Reading(self._listener, self.views), Acting(self._listener, self.history, self.views)
         for (path, method), name in ROUTES.items():
@@ -206,7 +220,7 @@ class Console:
             "admin": reader.admin,
             "hidden": reader.hidden,
             "token": reader.token,
-            "run": self.views.run,
+            "run": self.views.messages.run,
             "broker": self._url,
             "python": "python3" if self.sessions.needed else shlex.quote(sys.executable or "python3"),
         }

@@ -5,16 +5,20 @@ Pure. The bytes come from untrusted clients, so :func:`read` never raises.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from mqlight.amqp.message import Message, MessageError, decode
+from mqlight.amqp.sections import topic_of
+from mqlight.amqp.text import trace_id_of
 
 MOST_TEXT = 64 * 1024
 """The most characters of a body that are shown."""
 PREVIEW = 200
 """The most characters of a body that a row shows."""
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _MOST_JSON = 256 * 1024
 _HIDDEN = {"body", "to", "ttl", "durable", "priority", "first_acquirer", "delivery_count", "properties", "annotations",
            "delivery_annotations", "footer"}  # fmt: skip
@@ -42,6 +46,17 @@ class Content(msgspec.Struct, frozen=True):
     error: str = ""
     data: str = ""
     """The data of a request as JSON, as ``macaque call`` takes it."""
+    topic: str = ""
+    """The topic in the message itself, or empty."""
+    trace: str = ""
+    """The id of the trace (W3C Trace Context) that the message carries, or empty."""
+    span: str = ""
+    """The id of the sender's span in that trace: all calls that a service makes for one request have the same."""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace. A request that carries none begins one, whose id follows from its key."""
+        return self.trace or (trace_id_of(self.key) if self.key else "")
 
 
 def read(data: bytes) -> Content:
@@ -60,8 +75,21 @@ def read(data: bytes) -> Content:
     }
     headers = {str(name): _shown(value) for name, value in (message.properties or {}).items()}
     role, key, reply_to, failure, request = _call(message, kind, value)
-    cut = len(text) > MOST_TEXT
-    return Content(kind, text[:MOST_TEXT], cut, preview, properties, headers, role, key, reply_to, failure, request)
+    cut, topic = len(text) > MOST_TEXT, topic_of(message.to or "")
+    return Content(
+        kind, text[:MOST_TEXT], cut, preview, properties, headers, role, key, reply_to, failure, request, topic,
+        *_trace(value, headers),
+    )  # fmt: skip
+
+
+def _trace(value: Any, headers: dict[str, str]) -> tuple[str, str]:
+    """Return the ids of trace and span in the envelope or in the application properties, if they are valid."""
+    inside = value.get("traceparent") if isinstance(value, dict) else None
+    for each in (inside, headers.get("traceparent")):
+        found = _TRACEPARENT.match(each) if isinstance(each, str) else None
+        if found is not None and found[1].strip("0"):
+            return found[1], found[2]
+    return "", ""
 
 
 def _inside(text: str, value: Any) -> str:

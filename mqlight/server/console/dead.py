@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ class Letter(NamedTuple):
     def topic(self) -> str:
         """The topic that the request was sent to."""
         headers = self.about.headers
-        return headers.get("topic") or self.about.properties.get("to", "").removeprefix(TOPIC)
+        return headers.get("topic") or self.about.topic.removeprefix(TOPIC)
 
 
 def letters(broker: Broker) -> Iterator[Letter]:
@@ -69,7 +70,12 @@ def _letter(destination: Destination, queued: Queued) -> Letter:
     return Letter(destination, queued, read(queued.rest), request)
 
 
-def row(letter: Letter, *, seen: bool) -> dict[str, Any]:
+def rows(broker: Broker, seen: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Return the waiting dead letters for the page, the oldest first. ``seen`` says whose bodies may be shown."""
+    return [_row(each, seen=seen(TOPIC + each.topic)) for each in islice(letters(broker), MOST)]
+
+
+def _row(letter: Letter, *, seen: bool) -> dict[str, Any]:
     headers, request = letter.about.headers, read(letter.request) if letter.request else None
     return {
         "number": letter.queued.sequence,

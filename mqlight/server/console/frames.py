@@ -6,12 +6,13 @@ A frame is never a difference. A page that cannot keep up skips frames, and need
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
 
 import gevent
 import msgspec
 
+from mqlight.server.console import dead
+from mqlight.server.console.query import Test
 from mqlight.server.console.sessions import Reader, Sessions
 from mqlight.server.console.views import Views
 
@@ -36,7 +37,7 @@ class Frames:
         self._sessions = sessions
         self._shared: tuple[float, bytes] = (float("-inf"), b"")
 
-    def of(self, cookie: str | None, view: str, test: Any) -> Iterator[bytes]:
+    def of(self, cookie: str | None, view: str, test: Test | None) -> Generator[bytes, None, None]:
         """Yield the frames of a page until it closes. Filters run here, so that only matching messages are sampled."""
         self.watching += 1
         last, said_at = b"", time.monotonic()
@@ -53,33 +54,38 @@ class Frames:
                 elif now - said_at > HEARTBEAT:
                     yield b": still here\n\n"
                     said_at = now
-                gevent.sleep(max(BUSY_FRAME if self._views.rate > BUSY else FRAME, SHARE * cost))
+                gevent.sleep(max(BUSY_FRAME if self._views.overview.rate > BUSY else FRAME, SHARE * cost))
             yield b"event: over\ndata: {}\n\n"
         finally:
             self.watching -= 1
 
-    def _frame(self, reader: Reader, view: str, test: Any, now: float) -> bytes:
+    def _frame(self, reader: Reader, view: str, test: Test | None, now: float) -> bytes:
         views = self._views
         frame = self._common(now)
         if view == "messages":
-            stories, more = views.find(test, now, reader.sees)
-            rows = b",".join(views.row(story, now, reader.sees) for story in stories)
+            stories, more = views.messages.find(test, now, reader.sees)
+            rows = b",".join(views.messages.row(story, now, reader.sees) for story in stories)
             frame += b',"messages":[%s],"more":%s' % (rows, b"null" if more is None else b"%d" % more)
         elif view == "calls":
-            frame += b',"calls":' + _encode(views.calls(now, reader.sees))
+            frame += b',"calls":' + _encode(views.calls.rows(reader.sees))
+        elif view == "services":
+            views.services.look(now)
+            frame += b',"services":' + _encode(views.services.rows(now, reader.knows))
         elif view == "dead":
-            frame += b',"letters":' + _encode(self._views.letters(reader.sees))
+            frame += b',"letters":' + _encode(dead.rows(views.broker, reader.sees))
         return frame
 
     def _common(self, now: float) -> bytes:
         """Return the part that all pages show. It is made once for all of them."""
+        views = self._views
         at, common = self._shared
         if now - at >= FRAME * 0.9:
             common = _encode({
-                "totals": self._views.totals(now),
-                "clients": self._views.clients(),
-                "destinations": self._views.destinations(now),
-                "attention": self._views.attention(now),
+                "demo": views.demo.running,
+                "totals": views.overview.totals(now),
+                "clients": views.clients.cards(),
+                "destinations": views.destinations.cards(now),
+                "attention": views.overview.attention(now),
             })[1:-1]  # fmt: skip
             self._shared = now, common
         return common

@@ -42,7 +42,7 @@ FINAL = frozenset(("accepted", "rejected", "expired", "dropped"))
 
 
 class Event(NamedTuple):
-    """A step of a message. ``kind`` is ``given``, an outcome, ``lost``, ``expired`` or ``dropped``."""
+    """A step of a message. ``kind`` is ``given``, an outcome, ``lost``, ``expired``, ``dropped`` or ``restored``."""
 
     at: float
     kind: str
@@ -97,6 +97,13 @@ class Branch:
 
     def dropped(self, why: str) -> None:
         self._add(Event(self.story.history.now, "dropped", "", why), "dropped")
+
+    def restored(self, message: Queued, now: float) -> None:
+        if self.story.forgotten:
+            message.trace = None
+            return
+        self.message = message
+        self._add(Event(now, "restored"), "waiting")
 
     @property
     def attempts(self) -> int:
@@ -153,6 +160,11 @@ class Story:
         if self.number:
             self.history.grow(self, size)
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether the story has fallen out of the history."""
+        return self.number not in self.history.stories
+
     def touch(self) -> None:
         self.history.version += 1
         self.changed = self.history.version
@@ -207,6 +219,8 @@ class History:
         self._renewed_at: float | None = None
         self.senders: dict[str, object] = {}
         """The recent senders, by name, until the cards take them. A client may disconnect within milliseconds."""
+        self.quiet: set[str] = set()
+        """Topics of the console's own, whose messages are not recorded."""
         self.born: dict[int, float] = {}
         """The time at which each destination was made, by its number."""
 
@@ -220,7 +234,9 @@ class History:
         self.allowance = min(BURST, self.allowance + max(1, int(passed * rate)))
         self.odd_allowance = min(ODD_BURST, self.odd_allowance + max(1, int(passed * ODD_RATE)))
 
-    def published(self, message: Publication, now: float, sender: object) -> Story:
+    def published(self, message: Publication, now: float, sender: object) -> Story | None:
+        if message.topic in self.quiet:
+            return None
         self.allowance -= 1
         name = name_of(sender)
         self.senders[name] = sender
@@ -232,8 +248,10 @@ class History:
             return None
         self.odd_allowance -= 1
         content = read(message.rest) if len(message.rest) <= WHOLE else None
-        topic = content.properties.get("to", "") if content else ""
-        story = Story(self, topic or destination.name.pattern, message.rest, self.now, "", None)
+        topic = (content and content.topic) or destination.name.pattern
+        if topic in self.quiet:
+            return None
+        story = Story(self, topic, message.rest, self.now, "", None)
         story.partial = True
         return self._record(story).trace(destination, message)
 
@@ -244,6 +262,8 @@ class History:
             self.unrouted += 1
         else:
             self.refusals += 1
+        if topic in self.quiet:
+            return
         if self.odd_allowance <= 0:
             self.sampling_at = now
             return

@@ -15,7 +15,7 @@ from mqlight.server.console.history import Story
 
 MOST = 500
 """The most characters of a filter."""
-KEYS = ("topic", "from", "to", "state", "role", "body", "age", "size")
+KEYS = ("topic", "from", "to", "state", "role", "trace", "body", "age", "size")
 STATES = ("waiting", "held", "accepted", "rejected", "expired", "dropped", "nobody", "refused")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "k": 1024.0, "M": 1024.0 * 1024.0}
 
@@ -110,6 +110,10 @@ def _role(value: str) -> Test:
     return lambda story, now, seen: story.content.role == value
 
 
+def _trace(value: str) -> Test:
+    return lambda story, now, seen: story.content.trace_id.startswith(value)
+
+
 def _body(value: str) -> Test:
     needle = value.casefold()
     return lambda story, now, seen: _in_body(story, needle, seen)
@@ -141,9 +145,9 @@ def _size(value: str) -> Test:
 
 _EXAMPLES = {
     "topic": "topic:orders/#", "from": "from:web*", "to": "to:billing", "state": "state:waiting", "role": "role:error",
-    "body": "body:apples", "age": "age:>5s", "size": "size:>10k",
+    "trace": "trace:4bf92f35", "body": "body:apples", "age": "age:>5s", "size": "size:>10k",
 }  # fmt: skip
 _TERMS: dict[str, Callable[[str], Test]] = {
-    "topic": _topic, "from": _sender, "to": _receiver, "state": _state, "role": _role, "body": _body, "age": _age,
-    "size": _size,
+    "topic": _topic, "from": _sender, "to": _receiver, "state": _state, "role": _role, "trace": _trace,
+    "body": _body, "age": _age, "size": _size,
 }  # fmt: skip

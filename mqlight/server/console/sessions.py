@@ -35,8 +35,12 @@ class Reader:
 
     def sees(self, topic: str) -> bool:
         """Return whether the bodies of messages to a topic may be shown."""
-        if self.hidden or self.permissions is EVERYTHING:
-            return not self.hidden
+        return not self.hidden and self.knows(topic)
+
+    def knows(self, topic: str) -> bool:
+        """Return whether the reader may subscribe to a topic."""
+        if self.permissions is EVERYTHING:
+            return True
         known = self._seen.get(topic)
         if known is None:
             if len(self._seen) >= _MOST_TOPICS:

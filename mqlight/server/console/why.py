@@ -13,7 +13,8 @@ from mqlight.amqp.types import Outcome
 from mqlight.server.broker import Broker
 from mqlight.server.console.history import Branch, Event, Story, client_of
 from mqlight.server.destination import Consumer, Destination
-from mqlight.server.limits import FULL
+from mqlight.server.limits import FULL, TOO_LARGE
+from mqlight.server.links import SENDER_CREDIT, Publisher
 
 _MOST_COMPARED = 300
 """The most patterns that are compared with a topic without subscribers, and the most characters of each."""
@@ -127,6 +128,9 @@ def _refused(story: Story) -> Cause:
     if condition is not None and condition.name == FULL:
         start = text[:1].upper() + text[1:]
         return Cause("full", start, "Start more receivers, purge the destination, or raise the limit that is named.")
+    if condition is not None and condition.name == TOO_LARGE:
+        start = text[:1].upper() + text[1:].removesuffix(" (max-message-size)")
+        return Cause("too-large", start, "Send less in one message, or raise --message-size.")
     return Cause("refused", f"The server refused it: {text}", "Mend the message, and send it again.")
 
 
@@ -179,6 +183,18 @@ def _no_credit(destination: Destination, where: str, now: float) -> Cause:
         if holding
         else f"No member of the {where} has credit: {len(members)} connected, and none asks for messages",
         "Start another member, or have the members take more messages at a time.",
+    )
+
+
+def of_sender(link: Publisher) -> Cause | None:
+    """Return why the client at a link may not send at the moment; None if it may."""
+    if link.link.credit > 0:
+        return None
+    name, topic = link.client.client_id or link.client.address, link.topic or "any topic"
+    return Cause(
+        "sender-no-credit",
+        f"{name} has no credit to send to {topic}: its last {SENDER_CREDIT} messages are not on the disk yet",
+        "Wait for the store. If this lasts, the disk is too slow for what is sent.",
     )
 
 

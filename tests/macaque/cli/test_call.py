@@ -48,7 +48,7 @@ def test_an_error_of_the_service_is_one_line_and_status_1(shared_server: Server,
 
 
 def test_a_topic_on_which_nobody_listens_is_one_line_and_status_1(shared_server: Server) -> None:
-    assert "Nobody listens on the topic 'nobody'" in Command("call", "nobody", broker=shared_server.url).failed(1)
+    assert "No service listens on the topic 'nobody'" in Command("call", "nobody", broker=shared_server.url).failed(1)
 
 
 def test_a_call_without_an_answer_is_one_line_and_status_1(shared_server: Server, app: macaque.Server) -> None:
@@ -74,7 +74,7 @@ def test_an_unreachable_broker_is_one_line_and_status_2() -> None:
         (["", "1"], "topic is empty"),
         (["echo", "1", "--timeout", "0"], "The timeout 0.0 is not between"),
         (["echo", "1", "--broker", "ftp://x"], "the URL in --broker cannot be used"),
-        (["echo", "1", "--broker", "amqp://:x"], "not a valid URL"),
+        (["echo", "1", "--broker", "amqp://:x"], "is not valid"),
     ],
 )
 def test_a_call_that_cannot_work_is_one_line_and_status_2(

@@ -162,7 +162,7 @@ def test_a_letter_whose_service_is_gone_is_kept(server: Server, dead: Dead) -> N
         id="1234", endpoint="gone", topic="gone", reason="r", count=5, time=0,
         message=encode(Message(body='{"uuid": "u", "data": 7}', to="gone")),
     ))  # fmt: skip
-    assert "1234 was not replayed or dropped: nobody listens on gone" in dead.fails("replay", "--all")
+    assert "1234 was not replayed or dropped: no service listens on gone" in dead.fails("replay", "--all")
     assert dead.ids() == ["1234"]
 
 

@@ -13,6 +13,9 @@ SERVICES = """
 import macaque
 app = macaque.Server()
 number = 5
+few = macaque.Server()
+few.config["CREDIT"] = 0
+few.service("few")(len)
 def make():
     other = macaque.Server()
     other.service("made")(lambda data: "made")
@@ -30,6 +33,9 @@ def module(tmp_path: Path) -> Path:
     (tmp_path / "services.py").write_text(SERVICES)
     (tmp_path / "typo.py").write_text("import nothing_of_that_name\n")
     (tmp_path / "wrong.py").write_text("def (:\n")
+    service = "import macaque\napp = macaque.Server()\nclass Own: ...\n@app.service('work')\ndef work(data: {}): ...\n"
+    (tmp_path / "undefined.py").write_text(service.format("'Missing'"))
+    (tmp_path / "untyped.py").write_text(service.format("Own"))
     return tmp_path
 
 
@@ -58,6 +64,9 @@ def test_run_serves_the_server_or_what_the_factory_makes(
         ("services:number", "services:number is of type int"),
         ("services:listed", "services:listed failed: TypeError"),
         ("services:broken", "services:broken failed: ValueError: not today"),
+        ("services:few", "macaque: The setting CREDIT 0 is not between 1 and 1000.\n"),
+        ("undefined:app", "undefined.py, line 4) is annotated with Missing, which is not defined"),
+        ("untyped:app", "untyped cannot be imported: TypeError: The parameter 'data' of the service 'work'"),
     ],
 )
 def test_what_run_cannot_serve_is_one_line_and_status_2(module: Path, name: str, said: str) -> None:

@@ -73,7 +73,7 @@ def test_what_a_user_may_not_do_is_named_with_the_line_that_allows_it(restricted
     findings = examine("--broker", of("fish", restricted()), status=1)
     assert set(failures(findings)) == {"replies", "share", "send", "reply", "dead letters"}
     advice = " ".join(finding["advice"] or "" for finding in findings)
-    lines = re.findall(r"give fish (?:the|a) line(?: like)? `((?:send|subscribe) \S+)`", advice)
+    lines = re.findall(r"add (?:the|a) line(?: like)? `fish ((?:send|subscribe) \S+)`", advice)
     assert [re.sub(r"[0-9a-f]{12}", "ID", line) for line in lines] == [
         "subscribe response/macaque_ID",
         "subscribe macaque/doctor/ID/share",

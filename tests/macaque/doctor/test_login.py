@@ -13,7 +13,7 @@ from processes import ROOT, Server
 def test_a_dialect_that_is_not_the_brokers_own_is_a_warning(server: Server) -> None:
     findings = examine("--broker", f"{server.url}?dialect=ibm-mq")
     (broker,) = (finding for finding in findings if finding["step"] == "broker")
-    assert broker["said"].endswith("in the dialect ibm-mq, because the URL says so, and not in mqlight")
+    assert broker["said"].endswith("with the dialect ibm-mq, which the URL demands, instead of mqlight")
     assert broker["status"] == "warning" and "leave ?dialect= out" in broker["advice"]
 
 
@@ -40,12 +40,12 @@ def test_one_who_speaks_something_else() -> None:
                         pass
             output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "failed   login" in output and "does it speak AMQP 1.0 on this port" in output
+    assert "failed   login" in output and "check that this port is for AMQP 1.0" in output
 
 
 def test_a_wrong_password_is_a_failed_login_and_is_not_shown(restricted: Callable[..., str]) -> None:
     url = of("fish", restricted(), "wrong-3311")
-    assert "does not let the user fish in" in failures(examine("--broker", url, status=1))["login"]
+    assert "refused the login of the user fish" in failures(examine("--broker", url, status=1))["login"]
     done = run("--broker", url)
     assert "wrong-3311" not in done.stdout + done.stderr
 

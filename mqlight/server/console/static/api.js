@@ -31,6 +31,8 @@ export const post = (path, body = {}) => ask(path, {
   method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", "X-Console": session.token },
 });
 
+export const runDemo = (run) => post("/api/demo", { run });
+
 // Receive the frames of a page. A hidden page has no stream, because a browser has few connections for all its tabs.
 export class Stream {
   constructor(onframe, onstate) {

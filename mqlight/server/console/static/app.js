@@ -1,14 +1,16 @@
 // The console: the open page, its frames, and the header.
-import { Refusal, Stream, get, post, session } from "./api.js";
-import { bytes, h, icon, minute, now, number, patch, rate, setNow, spark, text } from "./dom.js";
+import { Refusal, Stream, get, post, runDemo, session } from "./api.js";
+import { bytes, counted, h, icon, minute, now, number, patch, rate, setNow, spark, text } from "./dom.js";
 import * as calls from "./calls.js";
+import * as clients from "./clients.js";
 import * as dead from "./dead.js";
 import * as destinations from "./destinations.js";
 import * as learn from "./learn.js";
 import * as messages from "./messages.js";
+import * as services from "./services.js";
 import * as topics from "./topics.js";
 
-const PAGES = { messages, calls, destinations, dead, topics, learn };
+const PAGES = { messages, calls, services, clients, destinations, dead, topics, learn };
 const view = document.getElementById("view");
 const $ = (id) => document.getElementById(id);
 let page = null, name = "";
@@ -24,6 +26,20 @@ export const app = {
   // Return the address of a page with a filter.
   url(path, query = app.query()) {
     return query ? `${path}?q=${encodeURIComponent(query).replaceAll("%2F", "/").replaceAll("%3A", ":")}` : path;
+  },
+  // Say what was done, with a button that undoes it while that is possible.
+  undo(sentence, name) {
+    const done = (said) => { $("toast").replaceChildren(h("span", {}, said)); setTimeout(() => { if ($("toast").textContent === said) $("toast").hidden = true; }, 6_000); };
+    $("toast").hidden = false;
+    if (!name) { done(sentence); return; }
+    $("toast").replaceChildren(h("span", {}, sentence), h("button", { type: "button", class: "small", onclick: async () => {
+      try {
+        const { restored } = await post("/api/undo", { undo: name });
+        done(`${counted(restored, "message")} ${restored === 1 ? "is" : "are"} back.`);
+      } catch (error) { done(`${error.message}.`); }
+    } }, "Undo"));
+    clearTimeout(this.toast);
+    this.toast = setTimeout(() => { $("toast").hidden = true; }, 55_000);
   },
   say(sentence) { text($("status"), sentence); },
   listen() { stream.open(page.view ?? name, name === "messages" || name === "learn" ? app.query() : ""); },
@@ -52,7 +68,10 @@ function route() {
     page.open(view, app);
     document.title = `${name === "dead" ? "Dead letters" : name[0].toUpperCase() + name.slice(1)} · macaque console`;
     for (const link of document.querySelectorAll(".tabs a")) {
-      if (link.getAttribute("href") === `/${name}`) link.setAttribute("aria-current", "page");
+      if (link.getAttribute("href") === `/${name}`) {
+        link.setAttribute("aria-current", "page");
+        link.parentNode.scrollLeft = link.offsetLeft - (link.parentNode.clientWidth - link.clientWidth) / 2;
+      }
       else link.removeAttribute("aria-current");
     }
   }
@@ -71,6 +90,8 @@ function header(frame) {
   $("history").title = `${bytes(totals.memory)} of ${bytes(totals.memory_limit)} (--console-memory)`;
   $("dead-count").hidden = !totals.dead;
   text($("dead-count"), number(totals.dead));
+  $("demo").hidden = !frame.demo;
+  $("demo-end").hidden = !session.admin;
   spark($("spark"), totals.series.map(([each]) => each));
   patch($("attention"), frame.attention, (line) => line.link, () => h("li", {}, h("a", {})), (node, line) => {
     text(node.firstChild, line.text);
@@ -86,15 +107,25 @@ document.addEventListener("click", (event) => {
 });
 window.addEventListener("popstate", route);
 
-const JUMPS = { m: "/messages", c: "/calls", d: "/destinations", l: "/dead", t: "/topics" };
+// The keys of pages that are a table: j and k walk through the rows, Escape closes the row that is open.
+function tableKey(event) {
+  const links = [...view.querySelectorAll("tbody th a:first-child")].filter((link) => !link.closest(".pane")), at = links.indexOf(document.activeElement);
+  if (event.key === "j" || event.key === "k") links[event.key === "j" ? Math.min(links.length - 1, at + 1) : Math.max(0, at - 1)]?.focus();
+  else if (event.key === "Escape" && location.pathname !== `/${name}`) app.go(`/${name}`);
+  else return false;
+  return true;
+}
+
+const JUMPS = { m: "/messages", c: "/calls", s: "/services", n: "/clients", d: "/destinations", l: "/dead", t: "/topics" };
 let jumps = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
   if (jumps && JUMPS[event.key]) app.go(JUMPS[event.key]);
   else if (event.key === "?") $("help").showModal();
-  else if (page?.key?.(event)) event.preventDefault();
+  else if ((page?.key ?? tableKey)(event)) event.preventDefault();
   jumps = event.key === "g";
 });
+$("demo-end").addEventListener("click", () => runDemo(false));
 $("help-button").addEventListener("click", () => $("help").showModal());
 
 function padlock() {

@@ -71,5 +71,8 @@ async function replay(numbers) {
 }
 
 function dropAll(numbers) {
-  confirm("Drop", `${counted(numbers.length, "dead letter")} will be lost for ever.`, `Drop ${counted(numbers.length, "letter")}`, () => post("/api/dead-letters/drop", { numbers }));
+  confirm("Drop", `${counted(numbers.length, "dead letter")} will be lost. This can be undone for a minute.`, `Drop ${counted(numbers.length, "letter")}`, async () => {
+    const { dropped, undo } = await post("/api/dead-letters/drop", { numbers });
+    app.undo(`${counted(dropped, "dead letter")} dropped.`, undo);
+  });
 }

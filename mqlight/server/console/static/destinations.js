@@ -1,28 +1,24 @@
 // Destinations and their waiting messages. To look into a destination changes nothing.
-import { get, post, session } from "./api.js";
-import { bytes, counted, h, hue, number, patch, plain, rate, span, spark, svg, text } from "./dom.js";
+import { post, session } from "./api.js";
+import { bytes, client, counted, h, hue, number, patch, plain, rate, span, spark, svg, table, text } from "./dom.js";
+import { Pane, head, queued } from "./pane.js";
 
-let app, body, charts, empty, pane, open_ = "", timer = 0;
+let app, body, charts, empty, pane;
 
 export function open(view, application) {
   app = application;
   body = h("tbody", {});
   empty = h("div", { class: "empty", hidden: true }, h("p", {}, "There are no destinations yet."), h("p", { class: "quiet" }, "A subscription or a share becomes one, when its first receiver connects."), h("a", { href: "/learn" }, "Start one: Learn has the commands"));
-  pane = h("div", { class: "pane" });
+  pane = new Pane("/api/destinations", draw);
   charts = h("div", { class: "charts" }, ...["Messages a second", "Messages that wait"].map((name) => h("figure", { class: "card chart" },
     h("figcaption", {}, h("span", {}, name), h("b", {})), svg("svg", { viewBox: "0 0 120 28", preserveAspectRatio: "none", "aria-hidden": "true" }), h("p", { class: "quiet" }))));
-  view.append(h("section", { class: "page" }, h("h1", {}, "Destinations"), charts, empty,
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Destinations" }, h("table", { class: "table" }, h("thead", {}, h("tr", {}, ...["Destination", "Topics", "Waiting", "In hand", "Members", "In", "Out", "Kept for"].map((name) => h("th", { scope: "col" }, name)))), body)), pane));
+  view.append(h("section", { class: "page" }, h("h1", {}, "Destinations"), charts, pane.node, empty,
+    table("Destinations", ["Destination", "Topics", "Waiting", "In hand", "Members", "In", "Out", "Kept for"], body)));
 }
 
-export function close() { clearInterval(timer); open_ = ""; }
+export function close() { pane.close(); }
 
-export function show(number_) {
-  clearInterval(timer);
-  open_ = number_;
-  pane.replaceChildren();
-  if (number_) { load(); timer = setInterval(load, 2_000); }
-}
+export function show(number_) { pane.show(number_); }
 
 export function frame(data) {
   empty.hidden = data.destinations.length > 0;
@@ -41,7 +37,7 @@ function make() {
 }
 
 function update(node, each) {
-  node.classList.toggle("open", String(each.number) === open_);
+  node.classList.toggle("open", String(each.number) === pane.id);
   const link = node.children[0].firstChild;
   link.setAttribute("href", `/destinations/${each.number}`);
   text(link, each.share !== null ? `share ${plain(each.share)}` : each.kind === "queue" ? "queue" : `private to ${plain(each.client) || "one client"}`);
@@ -50,31 +46,18 @@ function update(node, each) {
   figures.forEach((figure, i) => text(node.children[2 + i], figure));
 }
 
-async function load(now = false) {
-  if (now !== true && (document.hidden || pane.contains(getSelection().anchorNode) && getSelection().toString())) return;
-  const wanted = open_;
-  let each;
-  try {
-    each = await get(`/api/destinations/${encodeURIComponent(wanted)}`);
-  } catch (error) {
-    if (wanted === open_ && error.status === 404) { clearInterval(timer); pane.replaceChildren(h("p", { class: "notice" }, `${error.message}.`)); }
-    return;
-  }
-  if (wanted !== open_ || (now !== true && pane.querySelector("button:focus"))) return;
+function draw(each) {
   const deeds = session.admin ? h("div", { class: "deeds" },
     h("button", { type: "button", disabled: !each.waiting, onclick: () => purge(each) }, `Purge ${counted(each.waiting, "message")}`),
     each.count ? null : h("button", { type: "button", onclick: () => drop(each) }, "Drop the destination")) : null;
-  pane.replaceChildren(h("section", { class: "card", "aria-labelledby": "pane-title" },
-    h("h2", { id: "pane-title" }, plain(each.name)),
+  return [
+    head(plain(each.name), "/destinations"),
     h("p", { class: "quiet" }, `${counted(each.waiting, "message")} wait (${bytes(each.bytes)} of at most ${number(each.limit)} messages), ${number(each.unsettled)} in hand, ${number(each.given)} given. Looking touches nothing: no message is taken, and no count changes.`),
-    h("ul", { class: "members wide", role: "list" }, each.members.map((member) => h("li", { class: "member", "data-hue": hue(member.client) }, h("b", {}, plain(member.client)), h("span", { class: "count" }, number(member.taken)), h("span", { class: "credit" }, `credit ${number(Math.max(0, member.credit))}, holds ${member.holds}`)))),
+    h("ul", { class: "members wide", role: "list" }, each.members.map((member) => h("li", { class: "member", "data-hue": hue(member.client) }, h("b", {}, client(member.client)), h("span", { class: "count" }, number(member.taken)), h("span", { class: "credit" }, `credit ${number(Math.max(0, member.credit))}, holds ${member.holds}`)))),
     deeds,
-    each.messages.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What waits" }, h("table", { class: "table peek" }, h("thead", {}, h("tr", {}, ...["Topic", "Where", "Body", "Attempts", "Time left"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, each.messages.map((message) => h("tr", {},
-        h("th", { scope: "row" }, message.id ? h("a", { href: `/messages/${message.id}` }, plain(message.topic)) : plain(message.topic)),
-        h("td", {}, message.holder ? `in hand of ${plain(message.holder)}` : "waits"), h("td", {}, h("code", { class: "preview" }, plain(message.preview))),
-        h("td", { class: "figure" }, message.attempts), h("td", { class: "figure" }, message.left === null ? "" : span(message.left * 1_000))))))) : h("p", { class: "empty" }, "Nothing waits here."),
-    each.waiting + each.unsettled > each.messages.length ? h("p", { class: "quiet" }, `The first ${each.messages.length} are shown.`) : null));
+    each.messages.length ? queued(each.messages) : h("p", { class: "empty" }, "Nothing waits here."),
+    each.waiting + each.unsettled > each.messages.length ? h("p", { class: "quiet" }, `The first ${each.messages.length} are shown.`) : null,
+  ];
 }
 
 // Ask for confirmation of an action that cannot be undone, and name the messages that it deletes.
@@ -98,9 +81,10 @@ export function confirm(title, sentence, label, deed, typed = null) {
 }
 
 function purge(each) {
-  confirm("Purge", `${counted(each.waiting, "message")} that wait in ${plain(each.name)} will be lost. Those in hand stay.`, `Purge ${counted(each.waiting, "message")}`, async () => {
-    await post(`/api/destinations/${each.number}/purge`);
-    load(true);
+  confirm("Purge", `${counted(each.waiting, "message")} that wait in ${plain(each.name)} will be lost. Those in hand stay. This can be undone for a minute.`, `Purge ${counted(each.waiting, "message")}`, async () => {
+    const { purged, undo } = await post(`/api/destinations/${each.number}/purge`);
+    app.undo(`${counted(purged, "message")} purged from ${plain(each.name)}.`, undo);
+    pane.load(true);
   });
 }
 

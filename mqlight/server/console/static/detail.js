@@ -1,10 +1,10 @@
 // One message: its fate, step by step.
 import { get, session } from "./api.js";
-import { age, bytes, colours, copyButton, h, hue, plain, pretty, quoted, span, stamp, state, text } from "./dom.js";
+import { age, bytes, client, colours, copyButton, h, hue, plain, pretty, quoted, span, stamp, state, text } from "./dom.js";
 
 const STEPS = {
   sent: "sent", given: "given to", accepted: "accepted by", rejected: "rejected by", released: "released by", modified: "failed at",
-  undeliverable: "cannot be delivered by", lost: "lost with the connection of", expired: "its time to live ran out", dropped: "dropped",
+  undeliverable: "cannot be delivered by", lost: "lost with the connection of", expired: "its time to live ran out", dropped: "dropped", restored: "waits again: the purge was undone",
 };
 
 export class Detail {
@@ -72,6 +72,7 @@ export class Detail {
       message.related.length ? h("h3", {}, "Related") : null,
       message.related.length ? h("ul", { class: "related" }, message.related.map((each) => h("li", {}, h("a", { href: `/messages/${each.id}` }, `${each.role || "message"} to ${plain(each.topic)}`)))) : null,
       h("div", { class: "deeds" },
+        message.role === "request" ? h("a", { class: "button small", href: `/calls/${message.id}` }, "See the call") : null,
         line ? copyButton(line, "Copy as macaque call") : null,
         copyButton(() => location.href, "Copy link"),
         session.admin && message.body !== null && !message.cut && message.kind !== "binary" && message.kind !== "value" ? h("button", { type: "button", class: "small", onclick: async () => (await import("./messages.js")).sendDialog(this.app, message) }, "Send like this") : null),
@@ -80,7 +81,7 @@ export class Detail {
 
   story(message) {
     const node = h("ol", { class: "story", role: "list" });
-    node.append(h("li", { class: "step", "data-kind": "sent" }, stamp(message.at), h("span", {}, message.partial ? "its beginning was not recorded" : h("span", {}, "sent by ", h("b", {}, plain(message.from) || "somebody")))));
+    node.append(h("li", { class: "step", "data-kind": "sent" }, stamp(message.at), h("span", {}, message.partial ? "its beginning was not recorded" : h("span", {}, "sent by ", message.from ? client(message.from) : h("b", {}, "somebody")))));
     for (const branch of message.branches) {
       node.append(h("li", { class: "branch" }, h("a", { href: `/destinations/${branch.destination}` }, plain(branch.name)), state(branch.state)));
       let before = message.at;
@@ -88,7 +89,7 @@ export class Detail {
         const wait = event.at - before;
         before = event.at;
         node.append(h("li", { class: "step", "data-kind": event.kind, "data-hue": event.who ? hue(event.who) : null },
-          stamp(event.at), h("span", {}, STEPS[event.kind] ?? event.kind, " ", event.who ? h("b", {}, plain(event.who)) : "", event.detail && event.kind !== "dropped" ? `: ${plain(event.detail)}` : event.detail ? ` (${event.detail})` : ""),
+          stamp(event.at), h("span", {}, STEPS[event.kind] ?? event.kind, " ", event.who ? client(event.who) : "", event.detail && event.kind !== "dropped" ? `: ${plain(event.detail)}` : event.detail ? ` (${event.detail})` : ""),
           h("span", { class: "wait" }, wait >= 1 ? `after ${span(wait)}` : "")));
       }
       if (branch.why && ["waiting", "held"].includes(branch.state)) node.append(h("li", { class: "step now" }, h("span", {}, "now"), h("span", {}, `${branch.why.text}.`)));

@@ -1,5 +1,7 @@
 // Elements, and figures for people. All text from the server becomes text nodes, never markup.
 
+import { runDemo, session } from "./api.js";
+
 export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -160,4 +162,13 @@ export const STATES = {
   accepted: "delivered", held: "in hand", waiting: "waiting", rejected: "rejected", expired: "expired", dropped: "dropped",
   nobody: "to nobody", refused: "refused",
 };
-export const state = (name) => h("span", { class: "state", "data-state": name }, icon(`s-${name}`), h("span", {}, STATES[name] ?? name));
+export const state = (name, label = STATES[name] ?? name) => h("span", { class: "state", "data-state": name }, icon(`s-${name}`), h("span", {}, label));
+
+export const clientPath = (name) => `/clients/${encodeURIComponent(name)}`;
+export const client = (name) => h("a", { class: "who", href: clientPath(name) }, plain(name));
+
+export const demoButton = () => (session.admin ? h("button", { type: "button", class: "small", onclick: () => runDemo(true) }, "Run the demo") : null);
+
+// Return a table that scrolls sideways on a narrow screen.
+export const table = (label, columns, body, kind = "") => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+  h("table", { class: `table ${kind}` }, h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body));

@@ -1,6 +1,6 @@
 // Learn: short exercises, which notice their own completion.
 import { session } from "./api.js";
-import { command, h } from "./dom.js";
+import { command, demoButton, h } from "./dom.js";
 
 export const view = "messages";
 const SERVICE = `import macaque, time
@@ -83,7 +83,9 @@ export function open(view_) {
       h("p", { class: "learned", hidden: true }, exercise.learned[0], h("a", { href: exercise.learned[1][1] }, exercise.learned[1][0])));
     return { exercise, node };
   });
-  view_.append(h("section", { class: "page learn" }, h("h1", {}, "Learn"), h("p", { class: "quiet" }, "Five exercises of a minute each. Keep this page open beside a terminal: it notices what you do."), ...cards.map((card) => card.node)));
+  view_.append(h("section", { class: "page learn" }, h("h1", {}, "Learn"), h("p", { class: "quiet" }, "Five exercises of a minute each. Keep this page open beside a terminal: it notices what you do."),
+    h("section", { class: "card", "aria-labelledby": "learn-demo" }, h("h2", { id: "learn-demo" }, "Or watch first"), h("p", {}, "The demo is a shop inside this server: customers, workers, calls inside calls, and some mishaps. Its topics and clients begin with demo, and it leaves nothing behind."), h("p", { class: "deeds" }, demoButton() ?? h("span", { class: "quiet" }, "Start the server with --console-admin to run it."))),
+    ...cards.map((card) => card.node)));
   for (const card of cards) if (done.has(card.exercise.id)) finish(card);
 }
 

@@ -1,9 +1,11 @@
 // Messages: the senders, the messages and the receivers.
 import { get, post, session } from "./api.js";
-import { age, bytes, colours, counted, h, hue, now, number, patch, plain, rate, span, state, text } from "./dom.js";
+import { age, bytes, clientPath, colours, counted, demoButton, h, hue, now, number, patch, plain, rate, span, state, text } from "./dom.js";
+import { confirm } from "./destinations.js";
 import { Detail } from "./detail.js";
+import { Pins } from "./pins.js";
 
-let app, root, list, filter, problem, hold, fresh, older, sending, receiving, sampled, detail, empty;
+let app, root, list, filter, problem, hold, fresh, older, sending, receiving, sampled, detail, empty, pins, exported;
 let held = false, shown = [], latest = null, extra = [], seenTotal = 0;
 
 export function open(view, application) {
@@ -32,11 +34,15 @@ export function open(view, application) {
       for (const button of tabs.children) button.setAttribute("aria-pressed", String(button === event.currentTarget));
     } }, each)));
   const send = session.admin ? h("button", { type: "button", id: "send", class: "small", onclick: () => sendDialog(app) }, "Send a message") : null;
+  pins = new Pins(app);
+  exported = h("a", { class: "export", download: "" }, "Export");
+  exported.title = "All remembered messages that the filter finds, as JSON lines";
+  const clear = session.admin ? h("button", { type: "button", id: "clear", class: "link", onclick: () => confirm("Clear the history", "All pages forget the messages up to now. The messages themselves stay where they are, and the counters too.", "Clear the history", () => post("/api/clear")) }, "Clear") : null;
   root = h("div", { class: "three", "data-column": "messages" },
-    h("div", { class: "tools" }, tabs, filter, hold, send),
+    h("div", { class: "tools" }, tabs, filter, pins.button, hold, send, pins.node),
     problem,
     column("sending", "Sending", sending),
-    column("list", "Messages", h("div", { class: "over" }, fresh, sampled), empty, list, older),
+    h("section", { class: "column list", "aria-label": "Messages" }, h("div", { class: "over" }, h("h2", {}, "Messages"), fresh, sampled, exported, clear ?? ""), empty, list, older),
     column("receiving", "Receiving", receiving));
   detail = new Detail(app, () => app.go(app.url("/messages")));
   view.append(root, detail.node);
@@ -47,6 +53,8 @@ export function close() { detail.hide(); }
 export function show(id) {
   if (document.activeElement !== filter) filter.value = app.query();
   problem.hidden = true;
+  pins.draw();
+  exported.setAttribute("href", `/api/messages.jsonl?q=${encodeURIComponent(app.query())}`);
   extra = [];
   if (id) detail.show(id); else detail.hide();
   check();
@@ -122,7 +130,7 @@ function explain() {
   empty.replaceChildren(...{
     filter: [h("p", {}, "No message of the history matches this filter."), h("button", { type: "button", class: "small", onclick: () => { filter.value = ""; setFilter(""); } }, "Clear the filter")],
     quiet: [h("p", {}, "Receivers are connected, and nobody has sent anything yet."), h("p", { class: "quiet" }, "Every message appears here the moment it is sent."), h("a", { href: "/learn" }, "Send one: Learn has the commands")],
-    new: [h("p", {}, "Nobody is connected yet."), h("p", { class: "quiet" }, `Start a program with MACAQUE_BROKER=${session.broker}`), h("a", { href: "/learn" }, "New here? Learn begins with hello, world")],
+    new: [h("p", {}, "Nobody is connected yet."), h("p", { class: "quiet" }, `Start a program with MACAQUE_BROKER=${session.broker}`), h("a", { href: "/learn" }, "New here? Learn begins with hello, world"), demoButton()].filter(Boolean),
   }[why]);
 }
 
@@ -157,6 +165,7 @@ function updateRow(node, row) {
   node.item = row;
   const [sign, topic, meta, when, preview, why] = node.children;
   node.dataset.state = row.state;
+  node.dataset.role = row.role;
   if (before?.state !== row.state || before?.of !== row.of || before?.done !== row.done) {
     const label = state(row.state);
     if (row.of > 1) label.lastChild.textContent += ` ${row.done}/${row.of}`;
@@ -193,7 +202,7 @@ function cards(data) {
   for (const node of root.querySelectorAll(".none")) node.remove();
   patch(sending, data.clients, (card) => card.id, makeSender, updateSender);
   const replies = data.destinations.filter((each) => each.pattern.startsWith("response/")).length;
-  const first = data.destinations.filter((each) => !/^(response|macaque\/dead)\//.test(each.pattern)); // dead letters have a page of their own
+  const first = data.destinations.filter((each) => !/^(response|macaque)\//.test(each.pattern)); // what macaque uses itself is on other pages
   patch(receiving, replies ? [...first, { number: "replies", replies }] : first, (card) => card.number, makeReceiver, updateReceiver);
   if (!sending.childElementCount) sending.append(h("li", { class: "none", "data-key": "none" }, "Clients appear here when they connect."));
   if (!receiving.childElementCount) receiving.append(h("li", { class: "none", "data-key": "none" }, "Subscriptions and shares appear here, with those who receive from them."));
@@ -201,7 +210,7 @@ function cards(data) {
 
 function makeSender() {
   const button = h("button", { type: "button", class: "name" });
-  const card = h("li", { class: "one card" }, button, h("span", { class: "pace" }), h("p", { class: "about" }), h("p", { class: "figures" }));
+  const card = h("li", { class: "one card" }, button, h("span", { class: "pace" }), h("p", { class: "about" }), h("p", { class: "figures" }, h("span", {}), " ", h("a", {}, "links")));
   button.addEventListener("click", () => add(`from:${card.item.id}`));
   return card;
 }
@@ -214,7 +223,9 @@ function updateSender(node, card) {
   name.title = `Filter: from:${plain(card.id)}`;
   text(pace, card.gone ? `gone ${age(card.gone)}` : card.rate ? `${rate(card.rate)}/s` : "");
   text(about, [plain(card.library), plain(card.address), card.user === null ? "" : `user ${plain(card.user)}`].filter(Boolean).join(" · "));
-  text(figures, card.sent ? `${counted(card.sent, "message")}, last ${card.last ? age(card.last) : "now"}` : "sent nothing yet");
+  figures.lastChild.setAttribute("href", clientPath(card.id));
+  figures.lastChild.setAttribute("aria-label", `The links of ${plain(card.id)}`);
+  text(figures.firstChild, card.sent ? `${counted(card.sent, "message")}, last ${card.last ? age(card.last) : "now"}` : "sent nothing yet");
 }
 
 function makeReceiver() {
@@ -253,7 +264,8 @@ function updateReceiver(node, card) {
   for (const member of card.members) member.key = `${nth[member.client] = (nth[member.client] ?? 0) + 1} ${member.client}`;
   patch(members, card.members.slice(0, 12), (member) => member.key, makeMember, (each, member) => {
     each.dataset.hue = hue(member.client);
-    text(each.children[0], plain(member.client));
+    each.children[0].firstChild.setAttribute("href", clientPath(member.client));
+    text(each.children[0].firstChild, plain(member.client));
     text(each.children[1], number(member.taken));
     each.children[2].firstChild.style.width = `${(100 * member.taken) / most}%`;
     const busy = member.holds ? `holds ${member.holds}${member.oldest !== null ? ` since ${span(member.oldest * 1_000)}` : ""}` : "";
@@ -263,7 +275,7 @@ function updateReceiver(node, card) {
 }
 
 function makeMember() {
-  return h("li", { class: "member" }, h("b", {}), h("span", { class: "count" }), h("span", { class: "share", "aria-hidden": "true" }, h("span", { class: "fill" })), h("span", { class: "credit" }));
+  return h("li", { class: "member" }, h("b", {}, h("a", { class: "who" })), h("span", { class: "count" }), h("span", { class: "share", "aria-hidden": "true" }, h("span", { class: "fill" })), h("span", { class: "credit" }));
 }
 
 export function key(event) {

@@ -2,16 +2,18 @@
 import { get } from "./api.js";
 import { age, counted, h, number, plain } from "./dom.js";
 
-let tree, told, field, timer = 0;
+let tree, told, field, pattern, wrong, timer = 0;
 
 export function open(view) {
   tree = h("div", { class: "tree" });
   told = h("div", { role: "status" });
   let later = 0;
   field = h("input", { id: "route", type: "text", placeholder: "orders/new", autocomplete: "off", spellcheck: "false", oninput: () => { clearTimeout(later); later = setTimeout(where, 150); } });
+  pattern = h("input", { id: "pattern", type: "search", placeholder: "orders/#", autocomplete: "off", spellcheck: "false", oninput: () => { clearTimeout(later); later = setTimeout(load, 150); } });
+  wrong = h("p", { class: "problem", role: "alert", hidden: true });
   view.append(h("section", { class: "page topics" }, h("h1", {}, "Topics"),
     h("section", { class: "card" }, h("h2", {}, "Where would it go?"), h("p", { class: "quiet" }, "Enter a topic: nothing is sent."), h("label", {}, h("span", { class: "unseen" }, "Topic"), field), told),
-    h("section", {}, h("h2", {}, "Topics of the history"), tree)));
+    h("section", {}, h("h2", {}, "Topics of the history"), h("label", {}, h("span", { class: "quiet" }, "Only those that a pattern matches: + is one level, # any number of levels"), pattern), wrong, tree)));
   load();
   timer = setInterval(load, 2_000);
 }
@@ -33,7 +35,16 @@ async function where() {
 let said = "";
 async function load() {
   if (document.hidden) return;
-  const { topics } = await get("/api/topics");
+  const wanted = pattern.value;
+  let topics;
+  try {
+    ({ topics } = await get(`/api/topics?pattern=${encodeURIComponent(wanted)}`));
+  } catch (error) {
+    if (error.status === 400) { wrong.hidden = false; wrong.textContent = `${error.message}.`; }
+    return;
+  }
+  if (wanted !== pattern.value) return;
+  wrong.hidden = true;
   const root = { nodes: new Map(), count: 0 };
   for (const topic of topics) {
     let at = root;
@@ -44,11 +55,11 @@ async function load() {
     }
     at.topic = topic;
   }
-  const key = JSON.stringify(topics);
+  const key = JSON.stringify([topics, wanted]);
   if (key === said && tree.childElementCount) return;
   said = key;
   const opened = new Set([...tree.querySelectorAll("details:not([open])")].map((node) => node.dataset.path));
-  tree.replaceChildren(topics.length ? branch(root, "", opened) : h("div", { class: "empty" }, h("p", {}, "No topics yet."), h("p", { class: "quiet" }, "Each topic that a message is sent to grows a branch here."), h("a", { href: "/learn" }, "Send one: Learn has the commands")));
+  tree.replaceChildren(topics.length ? branch(root, "", opened) : wanted ? h("p", { class: "empty" }, "No topic of the history matches this pattern.") : h("div", { class: "empty" }, h("p", {}, "No topics yet."), h("p", { class: "quiet" }, "Each topic that a message is sent to grows a branch here."), h("a", { href: "/learn" }, "Send one: Learn has the commands")));
 }
 
 function branch(node, path, closed) {

@@ -1,0 +1,77 @@
+"""The parts that the commands share which call services: a client, the data, and the report of an error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from macaque.cli.terminal import fail, json_line, quiet, shortened, unusable_broker
+from macaque.client import TIMEOUT, Client
+from macaque.errors import ConnectionLost, MacaqueError, RemoteError
+from mqlight.amqp.text import printable
+from mqlight.errors import InvalidArgumentError
+
+__all__ = ["data_argument", "json_option", "opened", "read_data", "report", "timeout_option"]
+
+data_argument = click.argument("json", default="null", metavar="[JSON]")
+timeout_option = click.option(
+    "--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Wait at most SECONDS."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print errors as JSON objects on stderr.")
+
+
+def read_data(text: str) -> Any:
+    """Return the data of a call, which is read from standard input if the argument is `-`."""
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        fail(2, f"{shortened(text)} is not JSON ({error}); a string needs its quotes, as in '\"text\"'")
+
+
+@contextmanager
+def opened(broker: str | None, timeout: float, *, as_json: bool = False) -> Iterator[Client]:
+    """Connect a client for the time of a block. An error in the block ends the command with its exit code."""
+    quiet()
+    try:
+        client = Client(broker=broker, timeout=timeout)
+    except InvalidArgumentError as error:
+        unusable_broker(broker, error)
+    except ValueError as error:
+        fail(2, str(error))
+    try:
+        with client:
+            client.connect(min(timeout, TIMEOUT))
+            yield client
+    except MacaqueError as error:
+        report(error, as_json)
+    except (TypeError, ValueError) as error:
+        fail(2, str(error))
+    except KeyboardInterrupt:
+        fail(130, "interrupted")
+
+
+def report(error: MacaqueError, as_json: bool) -> NoReturn:
+    """End the command with the error of a call: 2 without a connection, otherwise 1."""
+    code = 2 if isinstance(error, ConnectionLost) else 1
+    if as_json:
+        click.echo(json_line({"error": _members(error)}), err=True)
+        raise SystemExit(code)
+    if isinstance(error, RemoteError) and error.traceback is not None:
+        for line in error.traceback.splitlines():
+            click.echo(printable(line, 10_000), err=True)
+    fail(code, str(error))
+
+
+def _members(error: MacaqueError) -> dict[str, Any]:
+    """Return an error as JSON: that of a service as in its reply, any other one with its class as the code."""
+    if not isinstance(error, RemoteError):
+        return {"code": type(error).__name__, "message": str(error)}
+    names = ("code", "message", "type", "details", "retryable", "traceback")
+    return {name: value for name in names if (value := getattr(error, name)) is not None}

@@ -1,0 +1,183 @@
+"""The requests of a client that have many results: a call for each item of an input, and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import getrandbits
+from typing import Any, Literal, TypeVar, overload
+
+from macaque.arguments import checked_number, checked_seconds
+from macaque.call import Call, TypedCall
+from macaque.calling import Calling
+from macaque.context import current, within
+from macaque.envelope import encode_request
+from macaque.mapping import Results
+from macaque.stream import WINDOW as PARTS
+from macaque.stream import Stream, Streaming
+from macaque.traces import outgoing
+from macaque.typed import type_of
+
+__all__ = ["Many"]
+
+WINDOW = 100
+"""Default number of calls in flight of a map."""
+MAX_WINDOW = 10_000
+
+T = TypeVar("T")
+
+
+class Many(Calling):
+    """The part of a client that makes maps and streams."""
+
+    @overload
+    def map(
+        self,
+        topic: str,
+        items: Iterable[Any],
+        *,
+        ordered: bool = True,
+        window: int = WINDOW,
+        return_exceptions: Literal[False] = False,
+        timeout: float | None = None,
+        returns: type[T],
+    ) -> Results[T]: ...
+
+    @overload
+    def map(
+        self,
+        topic: str,
+        items: Iterable[Any],
+        *,
+        ordered: bool = True,
+        window: int = WINDOW,
+        return_exceptions: Literal[True],
+        timeout: float | None = None,
+        returns: type[T],
+    ) -> Results[T | Exception]: ...
+
+    @overload
+    def map(
+        self,
+        topic: str,
+        items: Iterable[Any],
+        *,
+        ordered: bool = True,
+        window: int = WINDOW,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+        returns: object = None,
+    ) -> Results[Any]: ...
+
+    def map(
+        self,
+        topic: str,
+        items: Iterable[Any],
+        *,
+        ordered: bool = True,
+        window: int = WINDOW,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+        returns: object = None,
+    ) -> Results[Any]:
+        """Call the service at a topic with each item, many at a time, and iterate over the results.
+
+        Write `with client.map(...) as results:` and `for result in results:`, or the same with `async`. Leaving the
+        block cancels the calls that are in flight. Each request has the number of its item as `seq`, and `sentAt` and
+        `source`, for services that care about the order of their work.
+
+        Args:
+            topic: the topic of the service.
+            items: the data of each request. It may be infinite: items are taken as results are taken.
+            ordered: whether results come in the order of their items, or as they arrive.
+            window: the most calls in flight. With `ordered`, as many results more may wait for their turn.
+            return_exceptions: whether the error of a call is returned in the place of its result. Otherwise it is
+                raised there; the next step of the iteration goes on after it.
+            timeout: seconds that each call has; None means the client's timeout.
+            returns: the type to which each result is converted, as for `call`.
+
+        Returns:
+            The results. An error of `items` is raised after the results of the items before it.
+
+        Raises:
+            TypeError, ValueError, ConnectionLost: as `call` does.
+        """
+        if not self._calls.open:
+            self._prepare()
+        self._check_topic(topic)
+        seconds = self._timeout if timeout is None else checked_seconds(timeout)
+        checked_number(window, "window", 1, MAX_WINDOW, "how many calls are in flight at a time")
+        if not isinstance(items, Iterable):
+            raise TypeError(f"The items {items!r} are not iterable.")
+        make = Call if returns is None else partial(TypedCall, type_of(returns))
+        send = partial(self._call_item, make, topic, seconds)
+        return Results(self._calls, self._connection, send, items, ordered, window, return_exceptions)
+
+    def _call_item(self, make: Callable[..., Call[Any]], topic: str, seconds: float, number: int, item: Any) -> Call:
+        """Call a service with one of many items. An error ends the call, and is not raised."""
+        calls = self._calls
+        uuid = f"{self._prefix}{next(self._numbers):012x}"
+        call = make(calls, uuid, topic, seconds, calls.now() + seconds, None, None)
+        call.began = calls.wall()
+        try:
+            work, trace = current.get(), None
+            if work is not None:
+                call.timeout = seconds = within(work, seconds, topic)
+                call.deadline = calls.now() + seconds
+                trace = outgoing(work, getrandbits)
+            span = None
+            if calls.tracing is not None:
+                span, trace = self._span(topic, uuid, trace)
+            message = encode_request(
+                uuid, topic, item, self._reply_to, now=call.began, timeout=seconds, source=self.client_id, seq=number,
+                trace=trace,
+            )  # fmt: skip
+            self._send(call, message, span)
+        except Exception as error:
+            call.end(None, error)
+        return call
+
+    @overload
+    def stream(self, topic: str, data: Any, timeout: float | None = None, *, returns: type[T]) -> Stream[T]: ...
+
+    @overload
+    def stream(self, topic: str, data: Any, timeout: float | None = None, *, returns: object = None) -> Stream[Any]: ...
+
+    def stream(self, topic: str, data: Any, timeout: float | None = None, *, returns: object = None) -> Stream[Any]:
+        """Call a service that is a generator, and iterate over the parts that it yields.
+
+        Write `with client.stream(...) as parts:` and `for part in parts:`, or the same with `async`. Leaving the block
+        ends the generator. A service that is no generator gives one part.
+
+        Args:
+            topic: the topic of the service.
+            data: any value that JSON can carry.
+            timeout: seconds for the whole stream; None means the client's timeout.
+            returns: the type to which each part is converted, as for `call`.
+
+        Returns:
+            The parts. The service sends at most 32 parts that were not taken. An error of the service is raised after
+            the parts before it: RemoteError, NoResponders, Timeout, ConnectionLost; StreamBroken if parts are missing.
+
+        Raises:
+            TypeError, ValueError, Timeout, ConnectionLost: as `call` does.
+        """
+        calls = self._calls
+        if not calls.open:
+            self._prepare()
+        self._check_topic(topic)
+        wanted = None if returns is None else type_of(returns)
+        seconds = self._timeout if timeout is None else checked_seconds(timeout)
+        work, trace = current.get(), None
+        if work is not None:
+            seconds, trace = within(work, seconds, topic), outgoing(work, getrandbits)
+        uuid, began, span = f"{self._prefix}{next(self._numbers):012x}", calls.wall(), None
+        if calls.tracing is not None:
+            span, trace = self._span(topic, uuid, trace)
+        message = encode_request(
+            uuid, topic, data, self._reply_to, now=began, timeout=seconds, window=PARTS, trace=trace
+        )
+        call = Streaming(calls, uuid, topic, seconds, calls.now() + seconds, None, None)
+        call.began = began
+        self._send(call, message, span)
+        return Stream(calls.streams, call, self._connection, wanted)
