@@ -20,6 +20,7 @@ from mqlight.amqp.topics import validate_topic
 
 __all__ = ["Calling"]
 
+C = TypeVar("C", bound=Call[Any])
 T = TypeVar("T")
 
 KNOWN_TOPICS = 4096
@@ -208,14 +209,18 @@ class Calling:
 
     def _call(
         self,
-        make: Callable[..., Call],
+        make: Callable[..., C],
         topic: str,
         data: Any,
         callback: Callable[[Any], object] | None,
         timeout: float | None,
         on_error: Callable[[Exception], object] | None,
         uuid: str | None,
-    ) -> Call:
+        *,
+        seq: int | None = None,
+        window: int | None = None,
+    ) -> C:
+        """Make a call with `make`, and send its request. The rest is as for `call` and `encode_request`."""
         calls = self._calls
         if not calls.open:
             self._prepare()
@@ -233,15 +238,15 @@ class Calling:
         if calls.tracing is not None:
             span, trace = self._span(topic, number, trace)
         began = calls.wall()
-        message = encode_request(number, topic, data, self._reply_to, now=began, timeout=seconds, trace=trace)
+        message = encode_request(
+            number, topic, data, self._reply_to, now=began, timeout=seconds,
+            source=None if seq is None else self.client_id, seq=seq, trace=trace, window=window,
+        )  # fmt: skip
         call = make(calls, number, topic, seconds, calls.now() + seconds, callback, on_error)
         call.began = began
         if owing:
             calls.callbacks.owe(call)
-        if span is None:
-            calls.send(call, message, self)
-        else:
-            self._send(call, message, span)
+        self._send(call, message, span)
         return call
 
     def _span(self, topic: str, uuid: str, trace: Trace | None, *, one_way: bool = False) -> tuple[Any, Trace | None]:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from random import getrandbits
 from typing import Any, Literal, TypeVar, overload
 
 from macaque.arguments import checked_number, checked_seconds
 from macaque.call import Call, TypedCall
 from macaque.calling import Calling
-from macaque.context import current, within
-from macaque.envelope import encode_request
 from macaque.mapping import Results
 from macaque.stream import WINDOW as PARTS
 from macaque.stream import Stream, Streaming
-from macaque.traces import outgoing
 from macaque.typed import type_of
 
 __all__ = ["Many"]
@@ -115,27 +111,13 @@ class Many(Calling):
 
     def _call_item(self, make: Callable[..., Call[Any]], topic: str, seconds: float, number: int, item: Any) -> Call:
         """Call a service with one of many items. An error ends the call, and is not raised."""
-        calls = self._calls
-        uuid = f"{self._prefix}{next(self._numbers):012x}"
-        call = make(calls, uuid, topic, seconds, calls.now() + seconds, None, None)
-        call.began = calls.wall()
         try:
-            work, trace = current.get(), None
-            if work is not None:
-                call.timeout = seconds = within(work, seconds, topic)
-                call.deadline = calls.now() + seconds
-                trace = outgoing(work, getrandbits)
-            span = None
-            if calls.tracing is not None:
-                span, trace = self._span(topic, uuid, trace)
-            message = encode_request(
-                uuid, topic, item, self._reply_to, now=call.began, timeout=seconds, source=self.client_id, seq=number,
-                trace=trace,
-            )  # fmt: skip
-            self._send(call, message, span)
+            return self._call(make, topic, item, None, seconds, None, None, seq=number)
         except Exception as error:
+            uuid, deadline = f"{self._prefix}{next(self._numbers):012x}", self._calls.now() + seconds
+            call = make(self._calls, uuid, topic, seconds, deadline, None, None)
             call.end(None, error)
-        return call
+            return call
 
     @overload
     def stream(self, topic: str, data: Any, timeout: float | None = None, *, returns: type[T]) -> Stream[T]: ...
@@ -162,22 +144,6 @@ class Many(Calling):
         Raises:
             TypeError, ValueError, Timeout, ConnectionLost: as `call` does.
         """
-        calls = self._calls
-        if not calls.open:
-            self._prepare()
-        self._check_topic(topic)
         wanted = None if returns is None else type_of(returns)
-        seconds = self._timeout if timeout is None else checked_seconds(timeout)
-        work, trace = current.get(), None
-        if work is not None:
-            seconds, trace = within(work, seconds, topic), outgoing(work, getrandbits)
-        uuid, began, span = f"{self._prefix}{next(self._numbers):012x}", calls.wall(), None
-        if calls.tracing is not None:
-            span, trace = self._span(topic, uuid, trace)
-        message = encode_request(
-            uuid, topic, data, self._reply_to, now=began, timeout=seconds, window=PARTS, trace=trace
-        )
-        call = Streaming(calls, uuid, topic, seconds, calls.now() + seconds, None, None)
-        call.began = began
-        self._send(call, message, span)
-        return Stream(calls.streams, call, self._connection, wanted)
+        call = self._call(Streaming, topic, data, None, timeout, None, None, window=PARTS)
+        return Stream(self._calls.streams, call, self._connection, wanted)
