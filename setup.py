@@ -16,7 +16,6 @@ from setuptools.command.build_ext import build_ext
 
 SOURCE = "https://github.com/macaque-amqp/macaque"
 COMPILED = [
-    "mqlight/amqp/attaching.py",
     "mqlight/amqp/channels.py",
     "mqlight/amqp/connection.py",
     "mqlight/amqp/dispositions.py",
@@ -31,10 +30,10 @@ COMPILED = [
     "mqlight/amqp/opening.py",
     "mqlight/amqp/output.py",
     "mqlight/amqp/sasl.py",
+    "mqlight/amqp/sending.py",
     "mqlight/amqp/session.py",
     "mqlight/amqp/termini.py",
     "mqlight/amqp/unsent.py",
-    "mqlight/amqp/waiting.py",
     "mqlight/delivery.py",
     "mqlight/inbox.py",
     "mqlight/net/clock.py",
@@ -42,6 +41,7 @@ COMPILED = [
     "mqlight/net/driver.py",
     "mqlight/net/tcp.py",
     "mqlight/net/tls.py",
+    "mqlight/net/waiters.py",
     "mqlight/outbox.py",
     "mqlight/outlet.py",
     "mqlight/protocol.py",

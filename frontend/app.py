@@ -30,6 +30,7 @@ from frontend.inbox import Full
 from frontend.offload import Offload
 from frontend.security import SECURITY_HEADERS, STRICT_TRANSPORT, Problem, respond, shown
 from frontend.settings import Settings
+from macaque.gateway import visitor
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
@@ -171,7 +172,7 @@ class Frontend:
         """Refuse an invalid request before any route gets it."""
         path = request.environ["bottle.raw_path"]
         if path not in HEALTH:
-            address = security.address(request.environ)
+            address = visitor.address(request.environ)
             self._rates.hit(self._settings.rate_per_address, "address (FRONTEND_RATE_PER_ADDRESS)", address)
             security.check_host(request.environ, self._hosts)
         if request.environ["PATH_INFO"].encode().decode("latin-1") != path:
@@ -179,7 +180,7 @@ class Frontend:
 
     def _caller(self, hit: bool = True) -> str:
         """Return the session of a REST call, counted if `hit`. Raises Problem 403 or 429."""
-        if security.is_foreign(request.environ):
+        if visitor.is_foreign(request.environ):
             raise Problem(403, "The request came from a page of another site: open this site's own page at /.")
         session = self._sessions.of(request.environ, security.cookie_name(request.environ))
         if session is None:  # the client gets no new session here, because two requests at once would get two sessions
@@ -263,7 +264,7 @@ class Frontend:
         return respond(200, {"status": "ready"})
 
     def _metrics(self) -> HTTPResponse:
-        if security.is_foreign(request.environ):
+        if visitor.is_foreign(request.environ):
             raise Problem(403, "The request came from a page of another site, which may not read the metrics.")
         open_to, is_local = self._settings.metrics, security.is_local(request.environ, self._settings.proxies)
         if open_to == "off" or open_to == "loopback" and not is_local:

@@ -6,7 +6,6 @@ All facts come from the WSGI environment, after werkzeug's ProxyFix has added th
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import os
 import re
@@ -25,6 +24,7 @@ from limits.strategies import FixedWindowRateLimiter
 from werkzeug.sansio.utils import host_is_trusted
 
 from frontend.settings import HOST_NAME
+from macaque.gateway.visitor import address
 
 COMMON = ""  # the session of every client without a cookie
 BURST = 5  # requests of this many seconds may come at once
@@ -91,30 +91,10 @@ def check_host(environ: Environ, known: list[str]) -> None:
         raise Problem(421, f"This front end is not {shown(host)}: name its host in FRONTEND_HOSTS.")
 
 
-def address(environ: Environ) -> str:
-    """Return the client's address as a key. An IPv6 client has a network of 2^64 addresses, which counts as one."""
-    try:
-        found = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return "unknown"
-    if found.version == 6:
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
-
-
 def is_local(environ: Environ, proxies: int) -> bool:
     """Return whether the client is on this machine and does not come through a proxy."""
     forwarded = {"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"} & environ.keys()
     return not proxies and not forwarded and address(environ).startswith(("127.", "::/64"))
-
-
-def is_foreign(environ: Environ) -> bool:
-    """Return whether another site's page sent the request. Only browsers send the headers that tell this."""
-    if (site := environ.get("HTTP_SEC_FETCH_SITE")) is not None:
-        return site not in ("same-origin", "none")
-    # The scheme is ignored: a proxy that ends TLS may use "https" to the browser without telling the front end.
-    origin = environ.get("HTTP_ORIGIN")
-    return origin is not None and str(origin).partition("://")[2].lower() != str(environ.get("HTTP_HOST")).lower()
 
 
 def cookie_name(environ: Environ) -> str:

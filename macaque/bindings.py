@@ -81,7 +81,10 @@ def _parsed(vcap: str) -> Mapping[str, list[Any]]:
 
 
 def _understood(label: str, service: Mapping[str, Any], sure: bool) -> tuple[Binding | None, str]:
-    """Return the addresses of one bound service, or what they lack. Unless `sure`, a host and a port are enough."""
+    """Return the addresses of one bound service, or the reason why it has none.
+
+    A user-provided service needs only a host and a port, unless the addresses must be `sure` to be those of a broker.
+    """
     credentials = service.get("credentials")
     if not isinstance(credentials, dict) or not credentials:
         return None, "has no credentials"

@@ -35,6 +35,7 @@ class Registrar:
         ttl: int | None = None,
         idempotent_for: float | None = None,
         timeout: float | None = None,
+        safe: bool = False,
     ) -> Callable[[F], F]:
         """Make a function the service for a topic. It takes the data of a request and returns the data of the reply.
 
@@ -56,6 +57,7 @@ class Registrar:
             timeout: seconds that the function has for a request. Then the caller gets RemoteError with code 504. The
                 function goes on, and keeps its place in the credit until it returns. None means the setting TIMEOUT, by
                 default no limit.
+            safe: whether the function changes nothing, so that callers over HTTP may use GET (RFC 9110, section 9.2.1).
 
         Raises:
             TypeError, ValueError: an argument is invalid, or the function or its annotations cannot be used.
@@ -64,7 +66,7 @@ class Registrar:
         def register(function: F) -> F:
             self._register(
                 endpoint, share_id, credit, function, max_deliveries=max_deliveries, ttl=ttl,
-                idempotent_for=idempotent_for, timeout=timeout,
+                idempotent_for=idempotent_for, timeout=timeout, safe=safe,
                 scope=sys._getframe(1).f_locals,  # annotations may name classes of the function that has this decorator
             )  # fmt: skip
             return function
@@ -104,7 +106,7 @@ class Registrar:
         """Call `function(error)` for an exception of this class in a service. Its result is the result of the request.
 
         The most specific class decides; the handlers of a blueprint come before those of its server. The function may
-        `macaque.abort`. It does not get what other code aborts.
+        `macaque.abort`. It does not get the aborts of other code.
 
         Raises:
             TypeError: `kind` is no class of exceptions, or the function is not plain or does not take one argument.

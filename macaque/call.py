@@ -92,25 +92,25 @@ class Call(Generic[T]):
     """
 
     __slots__ = (
+        "_accepted",
+        "_began",
         "_callbacks",
         "_data",
         "_done",
         "_error",
         "_home",
+        "_on_error",
+        "_on_result",
         "_wakeup",
-        "accepted",
-        "began",
-        "callback",
         "deadline",
-        "on_error",
         "timeout",
         "topic",
         "uuid",
     )
 
-    control: str | None = None
-    """The topic to which the call is cancelled, if it is another one than that of its service."""
-    waits_for_reply = True
+    _control = ""
+    """The topic to which the call is cancelled, empty for that of its service."""
+    _waits_for_reply = True
     """Whether a service ends the call, and not the broker."""
 
     def __init__(
@@ -124,17 +124,19 @@ class Call(Generic[T]):
         on_error: Callable[[Exception], object] | None,
     ) -> None:
         self.uuid = uuid
+        """The id of the request, which its reply repeats."""
         self.topic = topic
+        """The topic of the service."""
         self.timeout = timeout
         """The timeout of the call, in seconds."""
         self.deadline = deadline
         """The time at which the timeout is over, in seconds of the clock of the transport."""
-        self.began = 0.0
+        self._began = 0.0
         """The time of the request, in seconds since 1970."""
-        self.accepted = False
+        self._accepted = False
         """Whether the broker has accepted the request."""
-        self.callback = callback
-        self.on_error = on_error
+        self._on_result = callback
+        self._on_error = on_error
         self._home = home
         self._data: Any = None
         self._error: Exception | None = None
@@ -190,7 +192,7 @@ class Call(Generic[T]):
             TypeError: `function` is not a plain function.
         """
         check_callback(function)
-        if not self.at_end(partial(self._home.run, function)):
+        if not self._at_end(partial(self._home.run, function)):
             function(self)
 
     def cancel(self) -> bool:
@@ -214,17 +216,17 @@ class Call(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self._done:
             work = current.get()
-            if work is not None and self.waits_for_reply:
+            if work is not None and self._waits_for_reply:
                 work.home.about_to_wait(self.topic)
             wakeup = self._home.wakeup()
-            if self.at_end(wakeup):
+            if self._at_end(wakeup):
                 try:
                     yield from wakeup.__await__()
                 finally:
                     if not self._done:  # the task was cancelled, or its coroutine closed
                         self.cancel()
             else:
-                wakeup()  # nobody waits for it
+                wakeup()  # no task waits for it
         return self.result()
 
     def _wait(self, timeout: float | None) -> None:
@@ -236,7 +238,7 @@ class Call(Generic[T]):
                 wakeup = self._wakeup = threading.Lock()
                 wakeup.acquire()
         work = current.get()
-        if work is not None and self.waits_for_reply:
+        if work is not None and self._waits_for_reply:
             work.home.about_to_wait(self.topic)
         home = self._home
         own = max(0.0, self.deadline - home.now()) + GRACE
@@ -248,10 +250,10 @@ class Call(Generic[T]):
             raise TimeoutError(f"The call of {self.topic!r} has not ended within {timeout:g} s; it goes on.")
         wakeup.release()  # another thread may be waiting too
 
-    # For the calls of the client. These functions run under the connection's lock, so they are short.
+    # For this package alone. These functions run under the connection's lock, so they are short.
 
-    def at_end(self, function: Callable[[Call], object]) -> bool:
-        """Call `function(call)` when and where the call ends. Return False, and do not, if it has ended already."""
+    def _at_end(self, function: Callable[[Call], object]) -> bool:
+        """Call `function(call)` in the thread that ends the call. If it has ended, do nothing and return False."""
         with _changing:
             if self._done:
                 return False
@@ -261,23 +263,23 @@ class Call(Generic[T]):
             return True
 
     @property
-    def tells(self) -> bool:
+    def _tells(self) -> bool:
         """Whether a function of the user is called for a reply."""
-        return self.callback is not None or self.on_error is not None
+        return self._on_result is not None or self._on_error is not None
 
-    def on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+    def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
         """Take the outcome of the request."""
         if outcome is _ACCEPTED:
-            self.accepted = True
+            self._accepted = True
         else:
             self._home.requested(self, outcome, condition)
 
-    def on_reply(self, data: Any, error: Exception | None) -> bool:
+    def _on_reply(self, data: Any, error: Exception | None) -> bool:
         """Take a reply. Return whether the call has ended with this reply."""
-        self.end(data, error)
+        self._end(data, error)
         return True
 
-    def end(self, data: Any, error: Exception | None) -> None:
+    def _end(self, data: Any, error: Exception | None) -> None:
         """End the call with data or an error."""
         with _changing:
             self._data = data
@@ -291,17 +293,17 @@ class Call(Generic[T]):
             for function in callbacks:
                 function(self)
 
-    def tell(self, data: Any, error: Exception | None) -> None:
+    def _tell(self, data: Any, error: Exception | None) -> None:
         """Call the user's function for a reply or an error."""
         if error is None:
-            if self.callback is not None:
-                self.callback(data)
-        elif self.on_error is not None:
-            self.on_error(error)
+            if self._on_result is not None:
+                self._on_result(data)
+        elif self._on_error is not None:
+            self._on_error(error)
         elif not isinstance(error, Cancelled):
             log.error("the call of %r failed: %s", self.topic, error)
 
-    def abandon(self, error: Exception) -> None:
+    def _abandon(self, error: Exception) -> None:
         """End the call in the child of a fork. No function is called, and no thread waits."""
         self._error, self._done, self._callbacks = error, True, None
 
@@ -311,24 +313,24 @@ class Notice(Call[None]):
 
     __slots__ = ()
 
-    waits_for_reply = False
+    _waits_for_reply = False
 
-    def on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
+    def _on_outcome(self, outcome: Outcome, condition: Condition | None) -> None:
         self._home.requested(self, outcome, condition)
 
 
 class Gathering(Call[list[Any]]):
     """A call whose `result()` is the list of all replies: their data, and a RemoteError for each error reply."""
 
-    __slots__ = ("most", "replies")
+    __slots__ = ("_most", "_replies")
 
     def __init__(self, most: int, *args: Any) -> None:
         super().__init__(*args)
-        self.most = most
-        self.replies: list[Any] = []
+        self._most = most
+        self._replies: list[Any] = []
 
-    def on_reply(self, data: Any, error: Exception | None) -> bool:
-        self.replies.append(data if error is None else error)
+    def _on_reply(self, data: Any, error: Exception | None) -> bool:
+        self._replies.append(data if error is None else error)
         return False  # the client ends the call after the user's function has got this reply
 
 
@@ -363,9 +365,9 @@ class TypedCall(Call[T]):
                     self._type, self._data, self._error = None, data, error
         return self._error
 
-    def tell(self, data: Any, error: Exception | None) -> None:
+    def _tell(self, data: Any, error: Exception | None) -> None:
         error = self.exception()
-        super().tell(self._data, error)
+        super()._tell(self._data, error)
 
 
 def misfit(wanted: Type, wrong: ValueError, what: str, topic: str) -> RemoteError:

@@ -23,8 +23,11 @@ class Callbacks:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._turn = threading.Lock()
-        self.owed: dict[object, None] = {}
-        """Calls with a callback that has not returned. Each access is one dict operation, so it needs no lock."""
+        self.owed: dict[Any, bool] = {}
+        """Calls with a callback that has not returned, each with whether its last function was given to `finish`.
+
+        Each access is one dict operation, so it needs no lock.
+        """
         self.watched = False
         """Whether the process is kept alive for the callbacks, or need not be."""
 
@@ -53,13 +56,22 @@ class Callbacks:
 
     def owe(self, call: object) -> None:
         """Remember that a callback of `call` must run."""
-        self.owed[call] = None
+        self.owed[call] = False
 
     def returned(self, call: object) -> None:
         """Forget a call whose callback has returned, or will not be called."""
         self.owed.pop(call, None)
         if not self.owed:
             keeper.look()
+
+    def finish(self, call: object, function: Callable[..., object], *args: Any) -> None:
+        """Run the last function for a call soon: see `run`. It may run twice if this raises, and is given again."""
+        self.owed[call] = True
+        try:
+            self.run(function, *args)
+        except BaseException:  # of a signal's handler
+            self.owed[call] = False
+            raise
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         """Run a function soon, after the functions that were given before."""

@@ -147,23 +147,7 @@ class Calling:
             TypeError, ValueError: an argument is invalid; the sentence names it.
             Timeout, ConnectionLost: there was no room to send it for `timeout` seconds, or the client was closed.
         """
-        calls = self._calls
-        if not calls.open:
-            self._prepare()
-        if type(topic) is not str or topic not in self._topics:
-            self._check_topic(topic)
-        life = None if ttl is None else checked_seconds(ttl, "ttl")
-        seconds = self._timeout if timeout is None else checked_seconds(timeout)
-        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else checked_uuid(uuid)
-        work = current.get()
-        trace = None if work is None else outgoing(work, getrandbits)
-        span = None
-        if calls.tracing is not None:
-            span, trace = self._span(topic, number, trace, one_way=True)
-        message = encode_notice(number, topic, data, self.client_id, now=calls.wall(), ttl=life, trace=trace)
-        notice = Notice(calls, number, topic, seconds, calls.now() + seconds, None, None)
-        self._send(notice, message, span)
-        return notice
+        return self._notify(topic, data, ttl, timeout, uuid)
 
     def gather(
         self,
@@ -219,8 +203,13 @@ class Calling:
         *,
         seq: int | None = None,
         window: int | None = None,
+        trace: Trace | None = None,
     ) -> C:
-        """Make a call with `make`, and send its request. The rest is as for `call` and `encode_request`."""
+        """Make a call with `make`, and send its request. The rest is as for `call` and `encode_request`.
+
+        Args:
+            trace: the trace that it continues outside of a service.
+        """
         calls = self._calls
         if not calls.open:
             self._prepare()
@@ -230,7 +219,7 @@ class Calling:
         if owing:
             calls.callbacks.check(callback, on_error)
         seconds = self._timeout if timeout is None else checked_seconds(timeout)
-        work, trace = current.get(), None
+        work = current.get()
         if work is not None:
             seconds, trace = within(work, seconds, topic), outgoing(work, getrandbits)
         number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else checked_uuid(uuid)
@@ -243,17 +232,51 @@ class Calling:
             source=None if seq is None else self.client_id, seq=seq, trace=trace, window=window,
         )  # fmt: skip
         call = make(calls, number, topic, seconds, calls.now() + seconds, callback, on_error)
-        call.began = began
-        if owing:
-            calls.callbacks.owe(call)
-        self._send(call, message, span)
+        call._began = began
+        try:
+            if owing:
+                calls.callbacks.owe(call)
+            self._send(call, message, span)
+        except BaseException:
+            if not call.done() and not calls.holds(call):  # a signal's handler has raised before it was in flight
+                calls.returned(call)
+            raise
         return call
+
+    def _notify(
+        self,
+        topic: str,
+        data: Any,
+        ttl: float | None,
+        timeout: float | None,
+        uuid: str | None,
+        trace: Trace | None = None,
+    ) -> Call[None]:
+        """Send a one-way message. `trace` is the one that it continues outside of a service."""
+        calls = self._calls
+        if not calls.open:
+            self._prepare()
+        if type(topic) is not str or topic not in self._topics:
+            self._check_topic(topic)
+        life = None if ttl is None else checked_seconds(ttl, "ttl")
+        seconds = self._timeout if timeout is None else checked_seconds(timeout)
+        number = f"{self._prefix}{next(self._numbers):012x}" if uuid is None else checked_uuid(uuid)
+        work = current.get()
+        if work is not None:
+            trace = outgoing(work, getrandbits)
+        span = None
+        if calls.tracing is not None:
+            span, trace = self._span(topic, number, trace, one_way=True)
+        message = encode_notice(number, topic, data, self.client_id, now=calls.wall(), ttl=life, trace=trace)
+        notice = Notice(calls, number, topic, seconds, calls.now() + seconds, None, None)
+        self._send(notice, message, span)
+        return notice
 
     def _span(self, topic: str, uuid: str, trace: Trace | None, *, one_way: bool = False) -> tuple[Any, Trace | None]:
         """Begin the span of a request. Return it with the trace for the message."""
         calls = self._calls
         assert calls.tracing is not None
-        span, own = calls.tracing.begin(topic, uuid, calls.transport.url, one_way=one_way)
+        span, own = calls.tracing.begin(topic, uuid, calls.transport.url, one_way=one_way, trace=trace)
         return span, own or trace
 
     def _send(self, call: Call, message: bytes, span: Any) -> None:

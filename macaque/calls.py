@@ -23,7 +23,7 @@ from macaque.call import Call, Gathering
 from macaque.callbacks import Callbacks
 from macaque.control import cancel_topic, encode_cancel
 from macaque.envelope import BadReply, decode_reply, expiry
-from macaque.errors import Cancelled, ConnectionLost, MacaqueError, NoResponders, RemoteError, Timeout
+from macaque.errors import Cancelled, ConnectionLost, MacaqueError, NoResponders, Timeout, refusal
 from macaque.futures import CallFuture
 from macaque.observe.observer import Observer
 from macaque.observe.tracing import Tracing
@@ -41,7 +41,7 @@ from mqlight.senders import EXPIRED
 if TYPE_CHECKING:
     from macaque.aio import Wakeup, Wakeups
 
-__all__ = ["KEPT", "LOOK", "Calls"]
+__all__ = ["KEPT", "LOOK", "Calls", "rescue"]
 
 log = Log("macaque.client")
 
@@ -87,6 +87,7 @@ class Calls:
         self.streams = Streams(self, transport, self._aside)
         self._stores = self._pending, self._parked, self.streams.open
         self._wakeups: Wakeups | None = None
+        self.rescue_at = 0.0
         transport.every(self.expire)
 
     def __len__(self) -> int:
@@ -106,9 +107,8 @@ class Calls:
             ValueError: a call with the same uuid has not ended.
             Timeout, ConnectionLost: there was no room before the call's deadline, or the client was closed.
         """
-        parked = False
-        if len(self.callbacks.owed) > self._maximum or self._pending.add(call) is not _ADDED:
-            parked = self._room.wait(call)
+        full = len(self.callbacks.owed) > self._maximum or self._pending.add(call) is not _ADDED
+        parked = full and self._room.wait(call)
         transport = self.transport
         if self.owner is None:
             self.owner = owner
@@ -118,7 +118,7 @@ class Calls:
             self._room.send_later(call, message)
             return
         try:
-            transport.publish(call.topic, message, mandatory=True, on_outcome=call.on_outcome, timeout=0.0)
+            transport.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=0.0)
         except TimeoutError:
             self._room.publish(call, message)
         except StoppedError as error:
@@ -126,32 +126,34 @@ class Calls:
                 self.returned(call)
                 raise self.turned_away(call) from error
 
+    def holds(self, call: Call) -> bool:
+        return self._gatherings.holds(call) or any(store.holds(call) for store in self._stores)
+
     def turned_away(self, call: Call) -> MacaqueError:
         """Return the error of a call that could not be sent."""
         error = self.overdue(call)
         self._observe(call, error)
         return error
 
-    # The end of a call
-
     def end(self, call: Call, data: Any, error: Exception | None) -> None:
         """End a call that was taken out of the pending calls."""
-        call.end(data, error)
+        call._end(data, error)
         self.ended(call, data, error)
 
     def ended(self, call: Call, data: Any, error: Exception | None) -> None:
         if self.observer is not None:
             self._observe(call, error)
-        if call.callback is not None or call.on_error is not None:
-            self.callbacks.run(self._tell, call, data, error)
+        if call._on_result is not None or call._on_error is not None:
+            self.callbacks.finish(call, self._tell, call, data, error)
         if self._room.wanted:
             self._room.notify()
 
     def _tell(self, call: Call, data: Any, error: Exception | None) -> None:
-        try:
-            call.tell(data, error)
-        finally:
-            self.returned(call)
+        if call in self.callbacks.owed:  # else it was told already
+            try:
+                call._tell(data, error)
+            finally:
+                self.returned(call)
 
     def returned(self, call: Call) -> None:
         """Forget a call whose callback has returned or will not be called, and report the free place."""
@@ -167,7 +169,7 @@ class Calls:
         """Return the error of a call that has no reply by its deadline."""
         if self.closed:
             return ConnectionLost(f"The client was closed before {call.topic!r} was called.", reason="closed")
-        if call.accepted:
+        if call._accepted:
             said = f"No reply from {call.topic!r} within {call.timeout:g} s."
         elif self.transport.state is State.STARTED:
             said = f"The broker had no room for the request to {call.topic!r} within {call.timeout:g} s."
@@ -187,7 +189,9 @@ class Calls:
             for call in store.expire(now):
                 self.end(call, None, self.overdue(call))
         for gathering in self._gatherings.expire(now):
-            self._finish(gathering)
+            self.finish(gathering)
+        if now >= self.rescue_at:
+            rescue(self, now)
         dues = [due for store in (*self._stores, self._gatherings) if (due := store.next_deadline()) is not None]
         owner, self.owner = self.owner, None
         if self.callbacks.owes or len(self) > 0:  # checked after the reset, because a call may be added at any time
@@ -200,15 +204,15 @@ class Calls:
         if self._take(call):
             self.end(call, None, self.overdue(call))
         elif isinstance(call, Gathering) and self._gatherings.take(call):
-            self._finish(call)
+            self.finish(call)
 
     def _take(self, call: Call) -> bool:
         return any(store.take(call) for store in self._stores)
 
     def cancel(self, call: Call) -> bool:
         """End a call in Cancelled, and tell its service. Return False if it has ended."""
-        if isinstance(call, Streaming):
-            call.unwanted = True  # it may be in no store at the moment
+        if isinstance(call, Streaming):  # it may be in no store at the moment
+            call.unwanted = True
         if not self._take(call) and not (isinstance(call, Gathering) and self._gatherings.take(call)):
             return False
         self.end(call, None, Cancelled(call.topic))
@@ -217,10 +221,10 @@ class Calls:
 
     def _tell_cancelled(self, call: Call) -> None:
         """Tell the service of a call that its reply is not wanted."""
-        if call.waits_for_reply and self.transport.state is State.STARTED:
-            topic = call.control or cancel_topic(call.topic)
+        if call._waits_for_reply and self.transport.state is State.STARTED:
+            topic = call._control or cancel_topic(call.topic)
             try:
-                message = encode_cancel(call.uuid, topic, expiry(call.began, call.timeout), call.deadline - self.now())
+                message = encode_cancel(call.uuid, topic, expiry(call._began, call.timeout), call.deadline - self.now())
                 self.transport.publish(topic, message, timeout=0.0)
             except (TimeoutError, StoppedError):
                 pass  # the service finds out by the deadline
@@ -234,7 +238,7 @@ class Calls:
             if isinstance(call, Streaming):
                 self._tell_cancelled(call)
         for gathering in self._gatherings.clear():
-            self._finish(gathering)
+            self.finish(gathering)
         self.owner = None
         self._room.notify()
 
@@ -244,12 +248,12 @@ class Calls:
         for call in [call for store in self._stores for call in store.clear()]:
             self.end(call, None, self.lost(error))
         for gathering in self._gatherings.clear():
-            self._finish(gathering)
+            self.finish(gathering)
 
     def abandon(self) -> None:
         """End all calls in the child of a fork, because they belong to the parent. This object is not used again."""
         for call in [call for store in (*self._stores, self._gatherings) for call in store.abandon()]:
-            call.abandon(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
+            call._abandon(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
 
     # Events of the transport, under its lock
 
@@ -265,35 +269,35 @@ class Calls:
         uuid = reply.uuid
         call = self._pending.pop(uuid) or self._gatherings.pop(uuid) or self.streams.open.pop(uuid)
         if call is None:
-            log.debug("dropped a reply that nobody waits for: %s", uuid)
+            log.debug("dropped a late reply: %s", uuid)
             return
         fault = None if reply.error is None else reply.error.exception()
         if reply.seq is not None and isinstance(call, Streaming):
             self.streams.on_part(call, reply, fault)
-        elif call.on_reply(reply.data, fault):
+        elif call._on_reply(reply.data, fault):
             self.ended(call, reply.data, fault)
         elif isinstance(call, Gathering):
             self._gather(call, reply.data, fault)
 
     def _gather(self, call: Gathering, data: Any, error: Exception | None) -> None:
         """Report a reply to a gathering, and wait for more replies if the caller wants more."""
-        if len(call.replies) == 1:  # for the observer, a call lasts until its first reply
+        if len(call._replies) == 1:  # for the observer, a call lasts until its first reply
             self._observe(call, error)
-        if call.tells:
-            self.callbacks.run(call.tell, data, error)
-        if len(call.replies) >= call.most:
-            self._finish(call)
+        if call._tells:
+            self.callbacks.run(call._tell, data, error)
+        if len(call._replies) >= call._most:
+            self.finish(call)
         else:
             while self._gatherings.add(call) is Added.FULL:
                 self.expire(self._gatherings.next_deadline() or 0.0)
         if self._room.wanted:
             self._room.notify()
 
-    def _finish(self, call: Gathering) -> None:
+    def finish(self, call: Gathering) -> None:
         """End a gathering with the replies that have arrived."""
-        call.end(call.replies, None)
-        if call.tells:
-            self.callbacks.run(self.returned, call)
+        call._end(call._replies, None)
+        if call._tells:
+            self.callbacks.finish(call, self.returned, call)
 
     def requested(self, call: Call, outcome: Outcome, condition: Condition | None) -> None:
         """Take the outcome of a request that ends its call: a refusal, or the acceptance of a one-way message."""
@@ -310,7 +314,7 @@ class Calls:
             error = NoResponders(call.topic) if condition is None else self.lost(self.transport.error)
         else:
             name, description = condition or ("amqp:modified", "it gave the request back")
-            error = RemoteError.refused(name, description)
+            error = refusal(name, description)
         self.end(call, None, error)
 
     def on_subscribed(self, error: Exception | None) -> None:
@@ -320,15 +324,14 @@ class Calls:
             self.give_up(error)
 
     def on_state(self, state: State, error: Exception | None) -> None:
-        """Take a change of the connection's state."""
         if state is State.STARTED and self.observer is not None:
             attempt(log, self.observer.connected)
         if state is State.STOPPED and error is not None:
             self.give_up(error)
 
-    # The functions that a call uses
-
     def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        if len(self._pending) != 1:  # with many replies to come, it is quicker if another thread reads them
+            self.transport.before_blocking()
         return self.transport.wait(lock, seconds)
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
@@ -345,6 +348,23 @@ class Calls:
     def future(self, call: Call) -> Future[Any]:
         future = CallFuture(call)
         # In a lane of its own, so that a slow callback does not delay it.
-        if not call.at_end(lambda ended: self._aside.submit(future.settle, ended)):
+        if not call._at_end(lambda ended: self._aside.submit(future.settle, ended)):
             future.settle(call)
         return future
+
+
+def rescue(calls: Calls, now: float) -> None:
+    """End the calls that are late and in no store, because a signal's handler has raised in the thread that took them.
+
+    It looks only at calls with a callback, for which the process would live for ever.
+    """
+    calls.rescue_at = now + LOOK
+    for call, finished in list(calls.callbacks.owed.items()):
+        if finished or now < call.deadline + LOOK or calls.holds(call):
+            continue
+        if isinstance(call, Gathering) and call._replies:
+            calls.finish(call)
+        elif call.done():
+            calls.ended(call, call._data, call._error)
+        else:
+            calls.end(call, None, calls.overdue(call))

@@ -4,7 +4,7 @@ The rules of this file:
 
 * A request that has not begun is not run, if its cancel message is here before it. A request that can be stopped is.
 * A repeated request has the uuid of the first one, and another time at which it expires. It is not cancelled.
-* Memory is bounded. A service without permission to hear of cancelled requests goes on without.
+* Memory is bounded. A service that may not subscribe to cancel messages works without them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Key = tuple[str, "float | None"]
 
 
 class Cancels:
-    """Hears of cancelled requests to a topic, or pattern of topics, from `listen` on."""
+    """The cancelled requests to a topic, or to a pattern of topics. `listen` subscribes to their messages."""
 
     def __init__(self, transport: Transport, topic: str) -> None:
         self.unwanted: dict[Key, None] = {}
@@ -65,11 +65,12 @@ class Cancels:
         return unwanted
 
     def begin(self, request: Request, cancel: Callable[[], object]) -> None:
-        """Call `cancel()` if a request is cancelled that has begun, until `end`."""
+        """Take note that a request has begun. Until `end`, its cancel message calls `cancel()`."""
         with self._lock:
             self._running[request.uuid, request.expires] = cancel
 
     def end(self, request: Request) -> None:
+        """Take note that a request has ended."""
         with self._lock:
             self._running.pop((request.uuid, request.expires), None)
 

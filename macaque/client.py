@@ -11,11 +11,12 @@ import warnings
 import weakref
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from macaque.arguments import checked_seconds
 from macaque.broker import resolve
-from macaque.calls import Calls
+from macaque.calls import Calls, rescue
 from macaque.errors import ConnectionLost
 from macaque.ids import id_of_child, made_up_id
 from macaque.keeper import keeper
@@ -70,7 +71,7 @@ class Client(Many):
         self._timeout = checked_seconds(timeout)
         self._addresses, _ = resolve(broker, security_options, os.environ)
         self._begin(self._cid or made_up_id())
-        forks.register(self)
+        forks.register(self, Client._after_fork)
 
     _connect = staticmethod(Connection)
     """Makes the connection. Tests replace it."""
@@ -94,7 +95,7 @@ class Client(Many):
             on_subscribed=calls.on_subscribed,
         )
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Start afresh in the child of a fork: the calls in flight are the parent's, and the next call connects anew.
 
         A client id that was chosen stays the parent's. The child's id has a random end.
@@ -196,6 +197,7 @@ class Client(Many):
                 self._connection.unsubscribe(self._subscription, forget=True)
             self._connection.stop(timeout)
             calls.close()  # ends the calls that were sent meanwhile
+            rescue(calls, inf)
         keeper.look()
 
     def _prepare(self) -> None:

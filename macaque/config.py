@@ -1,7 +1,7 @@
 """The settings of a server: a mapping that the application fills, and that the environment overrides.
 
-The server uses `MACAQUE_BROKER`, `MACAQUE_CREDIT` and `MACAQUE_TIMEOUT` itself. Settings of the application's own may
-have any other upper-case name.
+The server uses `MACAQUE_BROKER`, `MACAQUE_CREDIT`, `MACAQUE_TIMEOUT` and `MACAQUE_HTTP_...` itself. Settings of the
+application's own may have any other upper-case name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CREDIT", "Config", "broker_of", "credit_of", "timeout_of"]
 PREFIX = "MACAQUE_"
 CREDIT = 5
 """The number of requests of a service that run at a time, if neither the service nor a setting tells it."""
-KNOWN = ("BROKER", "CREDIT", "TIMEOUT")
+KNOWN = ("BROKER", "CREDIT", "HTTP_MAX_BODY", "HTTP_STREAM_TIMEOUT", "HTTP_TIMEOUT", "TIMEOUT")
 """The settings that a server uses itself."""
 
 
@@ -40,6 +40,8 @@ class Config(MutableMapping[str, Any]):
     - `BROKER`: the URL of the broker, if the server is given none.
     - `CREDIT`: the requests of a service that run at a time, for services that do not tell it.
     - `TIMEOUT`: the seconds that a function has for a request, for services that do not tell it.
+    - `HTTP_TIMEOUT`, `HTTP_STREAM_TIMEOUT`, `HTTP_MAX_BODY`: the limits of `app.wsgi` and `app.asgi`. These read them
+      the first time.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

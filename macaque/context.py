@@ -82,8 +82,8 @@ class _Detached:
 def detached() -> Iterator[None]:
     """Make calls in this block as if the caller of the service had set no deadline: `with macaque.detached():`.
 
-    A call that a service makes has at most the time that is left of its request, because later nobody waits for it.
-    Use this block for a call that is worth its own time. It does nothing outside of a service.
+    A call that a service makes has at most the time that is left of its request, because the caller does not wait
+    longer. Use this block for a call that needs its own timeout. It does nothing outside of a service.
     """
     work = current.get()
     token = current.set(None if work is None else _Detached(work))

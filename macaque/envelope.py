@@ -181,7 +181,7 @@ def encode_request(
         TypeError: JSON cannot represent `data`; the sentence names the value.
     """
     milliseconds = int(timeout * 1000)
-    request = Request(uuid, data, reply_to, expiry(now, timeout))
+    request = Request(uuid, data, reply_to, int(now * 1000) + milliseconds)  # as in expiry()
     if window is not None:
         request.window = window
     if source is not None:
@@ -347,7 +347,8 @@ def encode_reply(request: Request, data: object) -> bytes:
     """
     if type(request) is BareRequest:
         return _bare_reply(request, data)
-    return _text_reply(request, json_of(_Result(request.uuid, data), data, "result"))
+    body = json_of(_Result(request.uuid, data), data, "result")
+    return text_message(body, request.reply_to, None, None, request.uuid)
 
 
 def encode_fault(request: Request, fault: Fault, seq: int | None = None) -> bytes:
@@ -365,10 +366,7 @@ def encode_fault(request: Request, fault: Fault, seq: int | None = None) -> byte
             "error_code": fault.code, "error_message": fault.message,
         }  # fmt: skip
         return _bare_reply(request, fault, properties)
-    return _text_reply(request, json_of(_Failure(request.uuid, fault, seq), fault.details, "details of the error"))
-
-
-def _text_reply(request: Request, body: bytes) -> bytes:
+    body = json_of(_Failure(request.uuid, fault, seq), fault.details, "details of the error")
     return text_message(body, request.reply_to, None, None, request.uuid)
 
 

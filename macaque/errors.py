@@ -29,6 +29,7 @@ __all__ = [
     "StreamBroken",
     "Timeout",
     "abort",
+    "refusal",
 ]
 
 
@@ -81,12 +82,6 @@ class RemoteError(MacaqueError):
         if traceback is not None:  # Python 3.11 and later print it below the error
             self.__notes__ = [f"In the service:\n{traceback}"]
 
-    @classmethod
-    def refused(cls, condition: str, description: str) -> RemoteError:
-        """Return the error for a request that the broker did not accept, by its AMQP `condition` and `description`."""
-        code, retryable = _REFUSALS.get(condition, (502, False))
-        return cls(code, f"The broker did not accept the request: {description}", condition, None, retryable)
-
 
 _REFUSALS = {
     "amqp:resource-limit-exceeded": (503, True),
@@ -95,6 +90,12 @@ _REFUSALS = {
     "amqp:not-allowed": (403, False),
     "amqp:unauthorized-access": (403, False),
 }
+
+
+def refusal(condition: str, description: str) -> RemoteError:
+    """Return the error for a request that the broker did not accept, by its AMQP `condition` and `description`."""
+    code, retryable = _REFUSALS.get(condition, (502, False))
+    return RemoteError(code, f"The broker did not accept the request: {description}", condition, None, retryable)
 
 
 class NoResponders(MacaqueError):

@@ -7,10 +7,10 @@ refused has an exchange of its own.
 from __future__ import annotations
 
 import queue
-import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
+from macaque.ids import made_up_id
 from mqlight.addresses import Addresses
 from mqlight.amqp.message import Message, encode
 from mqlight.amqp.types import Condition, Outcome
@@ -19,18 +19,14 @@ from mqlight.delivery import Delivery
 from mqlight.errors import MQLightError, NetworkError, error_of
 from mqlight.subscription import Subscription
 
-__all__ = ["Exchange", "Outcomes", "new_id", "words"]
+__all__ = ["Exchange", "Outcomes", "words"]
 
-FAREWELL = 2.0
+CLOSE_TIMEOUT = 2.0
+"""Seconds for an orderly close."""
 
 Answer = TypeVar("Answer")
 Outcomes = queue.SimpleQueue[tuple[Outcome, Condition | None]]
 """A queue that gets the outcome of a message."""
-
-
-def new_id() -> str:
-    """Return a client id like those that macaque makes, so that permissions for such ids apply."""
-    return f"macaque_{uuid.uuid4().hex[:12]}"
 
 
 def words(error: Exception) -> str:
@@ -49,7 +45,7 @@ class Exchange:
     """
 
     def __init__(self, service: Addresses, left: Callable[[], float], client_id: str | None = None) -> None:
-        self.connection = Connection(service, client_id or new_id())
+        self.connection = Connection(service, client_id or made_up_id())
         self._left = left
         self._subscriptions: list[Subscription] = []
 
@@ -71,7 +67,7 @@ class Exchange:
             self.forget()
         except MQLightError:
             pass
-        self.connection.stop(FAREWELL)
+        self.connection.stop(CLOSE_TIMEOUT)
 
     def subscribe(
         self,

@@ -19,7 +19,7 @@ __all__ = ["CANCELLED", "EXIT", "INTERRUPTED", "OVERRUN", "fault_of", "wanted_ex
 EXIT = "exit"
 """The error code if the function of a service asked for the end of its process."""
 CANCELLED = "cancelled"
-"""The error code if the function of a service was stopped, because its caller waits no more."""
+"""The error code if the function of a service was stopped, because its caller no longer waits."""
 INTERRUPTED = "interrupted"
 """The error code of a stream whose worker is gone."""
 OVERRUN = 504

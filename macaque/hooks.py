@@ -6,7 +6,7 @@ The rules of this file:
   outside, the functions of each in reverse order.
 * The handler of an exception is looked for from the inside to the outside, in each by the class of the exception and
   its bases. An exception in a handler goes on to the handlers further out.
-* `macaque.abort`, and data that does not fit its annotation, are replies and no exceptions: no handler gets them.
+* `macaque.abort`, and data that does not fit its annotation, are replies, not exceptions: no handler gets them.
 
 Pure: the hooks themselves belong to the application.
 """
@@ -78,7 +78,7 @@ class Pipeline:
         return None
 
     def handle(self, error: BaseException) -> Any:
-        """Return the result of the handler of an exception. Raises the exception, or that of a handler, without one."""
+        """Return the result of the handler of an exception. Raises the exception if no handler returns a result."""
         for handlers in self._handlers:
             if isinstance(error, Abort):
                 break

@@ -58,15 +58,19 @@ class Later:
 
 
 class Over(BaseException):
-    """Nobody wants the next part of a stream."""
+    """The consumer of a stream does not want its next part."""
 
 
 class Sink(Protocol):
-    """Takes the parts of a stream. `wait` raises Over if nobody wants the next one."""
+    """Takes the parts of a stream. `wait` raises Over if the consumer does not want the next one.
+
+    `cause` returns the error that the consumer gets for an error of the generator.
+    """
 
     def wait(self) -> None: ...
     async def wait_in_loop(self) -> None: ...
     def send(self, data: object) -> None: ...
+    def cause(self, error: BaseException) -> BaseException: ...
     def end(self, request: Envelope, data: object) -> Any: ...
 
 
@@ -136,7 +140,7 @@ class Invoker:
             attempt(log, self._tracing.served, work, None if failure is None else failure.fault)
 
     async def finish(self, work: Work, later: Later) -> Any:
-        """Await the result of the function. Return what `run` returns, but Later."""
+        """Await the result of the function. Return what `run` returns, except Later."""
         hooks, failure = self._hooks, None
         try:
             try:
@@ -185,7 +189,7 @@ class Invoker:
             finally:
                 await generator.aclose()
         except BaseException as error:
-            failure = self._stopped(work, error)
+            failure = self._stopped(work, sink.cause(error))
         return self._ended(work, sink, failure)
 
     def _ended(self, work: Work, sink: Sink, failure: Failure | None) -> Any:
@@ -257,7 +261,7 @@ class Invoker:
             work.unwanted = True
         if not work.unwanted:
             return self._failure(work, error)
-        return Failure(Fault(CANCELLED, "the function was stopped, because its caller waits no more", retryable=True))
+        return Failure(Fault(CANCELLED, "the function was stopped, because its caller no longer waits", retryable=True))
 
     def _failure(self, work: Work, error: BaseException) -> Failure:
         """Return the failure for the exception that is being handled, and log it."""

@@ -35,10 +35,10 @@ class Keeper:
     """The keeper of a process. There is only one: `keeper`."""
 
     def __init__(self) -> None:
-        self.after_fork()
-        forks.register(self)
+        self._after_fork()
+        forks.register(self, Keeper._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Reset the keeper. The child of a fork owes nothing, because the callbacks belong to the parent."""
         self.leaving = False
         """Whether the main thread has ended, so that functions must go to `run`."""

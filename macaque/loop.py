@@ -67,7 +67,7 @@ class Loop:
         return loop is self._loop
 
     def stop(self, timeout: float) -> None:
-        """Cancel what runs, give it `timeout` seconds to end, and end the loop. `start` begins a new one."""
+        """Cancel the coroutines, give them `timeout` seconds to end, and end the loop. `start` begins a new one."""
         with self._changing:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None

@@ -88,7 +88,7 @@ class Many(Calling):
             ordered: whether results come in the order of their items, or as they arrive.
             window: the most calls in flight. With `ordered`, as many results more may wait for their turn.
             return_exceptions: whether the error of a call is returned in the place of its result. Otherwise it is
-                raised there; the next step of the iteration goes on after it.
+                raised there, and the iteration can continue after it.
             timeout: seconds that each call has; None means the client's timeout.
             returns: the type to which each result is converted, as for `call`.
 
@@ -116,7 +116,7 @@ class Many(Calling):
         except Exception as error:
             uuid, deadline = f"{self._prefix}{next(self._numbers):012x}", self._calls.now() + seconds
             call = make(self._calls, uuid, topic, seconds, deadline, None, None)
-            call.end(None, error)
+            call._end(None, error)
             return call
 
     @overload

@@ -152,7 +152,7 @@ class Results(Generic[T]):
         self._count += 1
         self._held[call] = None
         self._in_flight += 1
-        if not call.at_end(self._ended.put):
+        if not call._at_end(self._ended.put):
             self._ended.put(call)
 
     def _note(self, call: Call[T]) -> None:

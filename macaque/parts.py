@@ -5,7 +5,8 @@ The rules of this file:
 * A part is sent only if the consumer has granted it. The request grants the first ones. Messages to the `control` topic
   of the stream grant more. So a consumer that stops reading stops the generator.
 * Every part has its number. The end has the number of parts. The request is settled after its end.
-* A server that stops takes no more grants. Its streams end when the parts that are granted are sent.
+* A server that stops takes no more grants. Its streams end when the parts that are granted are sent, or a moment before
+  the server leaves: then their consumers are told.
 * A stream is over when its consumer cancels it or is gone, or at the deadline of the request. Then `wait` raises Over.
 """
 
@@ -60,6 +61,8 @@ class Inbox:
         self._listens = False
         self.leaving = False
         """Whether the server stops, so that no more grants come."""
+        self._until = 0.0
+        """When the streams of a server that stops have to end, by the clock of the transport."""
         self._wakeups: Wakeups | None = None
 
     def listen(self) -> None:
@@ -75,13 +78,21 @@ class Inbox:
                 on_subscribed=self._on_subscribed,
             )
 
-    def leave(self) -> None:
-        """End the streams when the parts that are granted are sent, because the server stops."""
+    def leave(self, seconds: float) -> None:
+        """End the streams when the parts that are granted are sent, because the server stops; at most `seconds` later.
+
+        A plain generator ends at its next part. An async generator is cancelled.
+        """
+        self._until = self.transport.now() + seconds
         self.leaving = True
         with self._lock:
             streams = list(self._streams.values())
         for parts in streams:
-            parts.look()
+            parts.leave()
+
+    def left(self) -> float:
+        """Return the seconds that a server that stops gives its streams."""
+        return self._until - self.transport.now()
 
     def open(self, job: Job) -> Parts:
         """Return the parts of a request, which grants the first ones."""
@@ -99,6 +110,7 @@ class Inbox:
     # The home of the mailboxes of streams
 
     def wait(self, lock: threading.Lock, seconds: float) -> bool:
+        self.transport.before_blocking()  # the requests to other services must be read meanwhile
         return self.transport.wait(lock, seconds)
 
     def wakeup(self) -> Wakeup:
@@ -143,7 +155,9 @@ class Parts:
         self._news: Mailbox[None] = Mailbox(inbox)
         """Something for each change of the members above."""
         self.on_stop: Callable[[], object] | None = None
-        """Called by `stop`."""
+        """Called by `stop` and `interrupt`."""
+        self._on_leave: Callable[[float], object] | None = None
+        self._interrupted = False
         job.sent = 0
 
     def grant(self, up_to: int) -> None:
@@ -151,12 +165,30 @@ class Parts:
         self._granted = max(self._granted, up_to)
         self._news.put(None)
 
-    def look(self) -> None:
-        """Have `wait` look again."""
+    def watch(self, on_leave: Callable[[float], object]) -> None:
+        """Have `on_leave` called with the seconds that are left, when the server stops. It may be called twice."""
+        self._on_leave = on_leave
+        if self._inbox.leaving:
+            self.leave()
+
+    def leave(self) -> None:
+        """Have the stream end in time, because the server stops."""
         self._news.put(None)
+        if self._on_leave is not None:
+            self._on_leave(max(0.0, self._inbox.left()))
+
+    def interrupt(self) -> None:
+        """Stop the generator of a server that stops. Its consumer is told."""
+        self._interrupted = True
+        if self.on_stop is not None:
+            self.on_stop()
+
+    def cause(self, error: BaseException) -> BaseException:
+        """Return the error that the consumer gets for an error of the generator."""
+        return _interrupted() if self._interrupted else error
 
     def stop(self) -> None:
-        """Have the stream end, because nobody wants more."""
+        """Have the stream end, because its consumer wants no more parts."""
         self._job.unwanted = True
         self._news.put(None)
         if self.on_stop is not None:
@@ -166,7 +198,7 @@ class Parts:
         """Wait until the next part is granted.
 
         Raises:
-            Over: nobody wants it.
+            Over: the consumer wants no more parts.
             Refused: the broker did not take an earlier part.
         """
         while not self._ready():
@@ -204,11 +236,10 @@ class Parts:
             raise Over
         if self._failure is not None:
             raise self._failure
-        if (self._job.sent or 0) < self._granted:
-            return True
-        if self._inbox.leaving:
-            raise Abort(INTERRUPTED, "its server stops", None, True)
-        return False
+        is_granted = (self._job.sent or 0) < self._granted
+        if self._inbox.leaving and (not is_granted or self._inbox.left() <= 0):
+            raise _interrupted()
+        return is_granted
 
     def left(self) -> float:
         """Return the seconds until the deadline."""
@@ -225,8 +256,12 @@ class Parts:
             self._news.put(None)
 
 
+def _interrupted() -> Abort:
+    return Abort(INTERRUPTED, "its server stops", None, True)
+
+
 class Discarded:
-    """The parts of a one-way message, which nobody wants. The generator runs to its end."""
+    """The parts of a one-way message, which has no consumer. The generator runs to its end."""
 
     control = ""
 
@@ -237,6 +272,9 @@ class Discarded:
     def wait(self) -> None: ...
     async def wait_in_loop(self) -> None: ...
     def send(self, data: object) -> None: ...
+
+    def cause(self, error: BaseException) -> BaseException:
+        return error
 
     def end(self, request: Request, data: object) -> Any:
         return self._nothing

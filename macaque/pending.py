@@ -75,12 +75,12 @@ class Pending(Generic[C]):
                 return Added.FULL
             if uuid in self._calls:
                 return Added.TAKEN
-            self._calls[uuid] = call
             bucket = self._buckets.get(tick)
             if bucket is None:
                 self._buckets[tick] = {uuid: None}
             else:
                 bucket[uuid] = None
+            self._calls[uuid] = call  # last, so that a call which is here has its deadline, whatever interrupts this
             return _YES
 
     def pop(self, uuid: str) -> C | None:
@@ -95,17 +95,20 @@ class Pending(Generic[C]):
                     del self._buckets[tick]
             return call
 
+    def holds(self, call: Call) -> bool:
+        """Return whether this call is here."""
+        return self._calls.get(call.uuid) is call
+
     def take(self, call: C) -> bool:
         """Take this call out. Return False if it is not here; another call with its uuid stays."""
-        if self._calls.get(call.uuid) is not call:
-            return False
-        return self.pop(call.uuid) is not None
+        return self.holds(call) and self.pop(call.uuid) is not None
 
     def expire(self, now: float) -> list[C]:
         """Take out the calls whose deadline has passed, the earliest first, to the precision of a bucket."""
         with self._lock:
             over = sorted(tick for tick in self._buckets if tick + 1 <= now * TICKS)
-            return [self._calls.pop(uuid) for tick in over for uuid in self._buckets.pop(tick)]
+            calls = [self._calls.pop(uuid, None) for tick in over for uuid in self._buckets.pop(tick)]
+            return [call for call in calls if call is not None]
 
     def clear(self) -> list[C]:
         """Take out all calls, in the order in which they were added."""

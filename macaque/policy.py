@@ -2,10 +2,10 @@
 
 The rules of this file:
 
-* A request whose caller waits no more is dropped. A request that failed `max_deliveries` attempts is a dead letter.
+* A request whose caller no longer waits is dropped. A request that failed `max_deliveries` attempts is a dead letter.
 * A one-way message that failed is tried again later, unless its function says that another attempt is of no use.
 * The broker may not take a reply for the moment: its queue or disk is full, or the caller has lost its connection. Such
-  a reply is sent again, after longer and longer pauses, until its caller waits no more.
+  a reply is sent again, after longer and longer pauses, until its caller no longer waits.
 * A reply that the broker will never take, because of its size for example, is replaced by the reason, once.
 * A dead letter that is too large for the broker is sent without the request. If the broker does not keep a dead letter
   for the moment, the request stays a request and goes back later.

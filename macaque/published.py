@@ -1,4 +1,4 @@
-"""A message as people see it: its topic and its data, whatever program has sent it. Pure."""
+"""The topic and the data of a message, from any program. Pure."""
 
 from __future__ import annotations
 

@@ -47,6 +47,8 @@ class Service:
     """Seconds that results are remembered for repeated calls."""
     timeout: float | None = None
     """Seconds in which the function must return; None: the setting of the server."""
+    safe: bool = False
+    """Whether the function changes nothing, so that callers over HTTP may use GET."""
     codec: Codec = field(kw_only=True, compare=False, repr=False)
     """The types of the function."""
     hooks: tuple[Hooks, ...] = field(default=(), kw_only=True, compare=False, repr=False)
@@ -90,6 +92,7 @@ class Registry:
         ttl: int | None = None,
         idempotent_for: float | None = None,
         timeout: float | None = None,
+        safe: bool = False,
         scope: Mapping[str, Any] | None = None,
         hooks: tuple[Hooks, ...] = (),
     ) -> Service:
@@ -119,9 +122,11 @@ class Registry:
                 raise ValueError(f"{_name(function)} streams its replies, which idempotent_for does not remember.")
         if timeout is not None:
             checked_seconds(timeout)
+        if not isinstance(safe, bool):
+            raise TypeError(f"safe {safe!r} is not a bool: give True if the function changes nothing.")
         codec = Codec(topic, function, scope)
         service = Service(
-            topic, share_id, credit, function, max_deliveries, ttl, idempotent_for, timeout,
+            topic, share_id, credit, function, max_deliveries, ttl, idempotent_for, timeout, safe,
             codec=codec, hooks=hooks,
         )  # fmt: skip
         taken = self._services.setdefault((topic, share_id), service)

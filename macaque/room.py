@@ -62,12 +62,13 @@ class Room:
         self._transport = transport
         self._pending = pending
         self._maximum = maximum
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._lane = transport.lane(1)
 
     def notify(self) -> None:
         """Let the waiting threads look again."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def wait(self, call: Call) -> bool:
@@ -89,7 +90,7 @@ class Room:
             added = answer is _ADDED
             return added
 
-        with self._changed:
+        with self._lock:
             self.wanted += 1
             try:
                 if not add():
@@ -134,7 +135,7 @@ class Room:
             return call.done() or answer in (_ADDED, Added.TAKEN)
 
         self._transport.before_blocking()
-        with self._changed:
+        with self._lock:
             self.wanted += 1
             try:
                 self._changed.wait_for(add, call.deadline - self._transport.now() + 1.0)
@@ -151,14 +152,14 @@ class Room:
         """Send a pending call. Runs in the lane."""
         error = None if call.done() else self._publish(call, message)
         if error is not None:
-            call.end(None, error)
+            call._end(None, error)
             self._home.returned(call)
 
     def _publish(self, call: Call, message: bytes) -> MacaqueError | None:
         """Send a pending call, and wait for room. If there is none in time, take the call out and return its error."""
         try:
             left = max(0.0, call.deadline - self._transport.now())
-            self._transport.publish(call.topic, message, mandatory=True, on_outcome=call.on_outcome, timeout=left)
+            self._transport.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=left)
         except (TimeoutError, StoppedError) as error:
             if self._pending.take(call):
                 turned_away = self._home.turned_away(call)

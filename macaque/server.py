@@ -18,7 +18,6 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from macaque.blueprint import Registrar
 from macaque.broker import resolve
 from macaque.clocks import Clocks
 from macaque.config import Config, broker_of, credit_of, timeout_of
@@ -27,6 +26,7 @@ from macaque.dead_lettering import keep_dead_letters
 from macaque.ends import Ends
 from macaque.errors import ConnectionLost
 from macaque.hooks import Hooks
+from macaque.http.mountable import Mountable
 from macaque.ids import id_of_child, made_up_id
 from macaque.logs import log_to_stderr
 from macaque.loop import Loop
@@ -60,7 +60,7 @@ def _connection(find: Callable[[], Addresses], client_id: str, /, **told: Any) -
     return Connection(find(), client_id, **told)
 
 
-class Server(Registrar):
+class Server(Mountable):
     """Serves functions as services, over one connection.
 
     Args:
@@ -94,7 +94,7 @@ class Server(Registrar):
         self._discovery = discovery
         self._observer: Observer | None = None
         self._begin(self._cid or made_up_id())
-        forks.register(self)
+        forks.register(self, Server._after_fork)
 
     def _find(self) -> Addresses:
         """Return the addresses of the broker."""
@@ -119,7 +119,7 @@ class Server(Registrar):
         self._ends = Ends(self.close)
         self._startup = Startup()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Stop serving in the child of a fork, because the parent goes on. The child may start with its own id."""
         self._begin(id_of_child(self._cid))
 
@@ -137,11 +137,18 @@ class Server(Registrar):
     def _register(self, *arguments: Any, hooks: tuple[Hooks, ...] = (), **options: Any) -> None:
         with self._changing:
             service = self._registry.add(*arguments, hooks=(self._hooks, *hooks), **options)
+            self._add(service)
+            if self._mount is not None:
+                self._mount.add(service)
+
+    def _add(self, service: Service) -> None:
+        """Serve one more service, if this server has started."""
+        with self._changing:
             if self._connection is not None:
                 self._subscribe(self._connection, self._settled(service))
 
     def _check_open(self, what: str) -> None:
-        if self._connection is not None:
+        if self._connection is not None or (self._mount is not None and self._mount.begun):
             raise RuntimeError(f"The server {self.client_id} has started, so {what} comes too late.")
 
     def _settled(self, service: Service) -> Service:
@@ -281,6 +288,10 @@ class Server(Registrar):
         Args:
             timeout: seconds for all of that. Then unfinished requests go to another server of the share.
         """
+        if self._mount is not None:
+            began = monotonic()
+            self._mount.close(timeout)
+            timeout = max(0.0, timeout - (monotonic() - began))
         with self._changing:
             connection, self._connection = self._connection, None
             workers = list(self._workers.values())
@@ -288,7 +299,7 @@ class Server(Registrar):
             self._announcement = None
         if connection is not None:
             connection.pause()
-            self._inbox.leave()
+            self._inbox.leave(timeout / 2)  # the other half is for the ends to be sent
             for worker in workers:
                 worker.leave()
             connection.stop(timeout)

@@ -38,14 +38,14 @@ def asked_to_leave(leave: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        asked.after_fork()
+        asked.restore()
         writing.close()
         watching.join()
         reading.close()
 
 
 class _Asked:
-    """The signal handlers and the wake-up descriptor, which `after_fork` restores.
+    """The earlier signal handlers and wake-up descriptor.
 
     The child of a fork inherits them: without this, a signal to the child would ask the parent to stop.
     """
@@ -53,9 +53,9 @@ class _Asked:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._handlers = [signal.signal(number, _nothing) for number in ENDING]
-        forks.register(self)
+        forks.register(self, _Asked.restore)
 
-    def after_fork(self) -> None:
+    def restore(self) -> None:
         for number, handler in zip(ENDING, self._handlers, strict=True):
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._descriptor)

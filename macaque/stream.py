@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from macaque.call import GRACE, Call, misfit
 from macaque.control import encode_cancel, encode_grant
 from macaque.envelope import Reply
-from macaque.errors import ConnectionLost, RemoteError, StreamBroken
+from macaque.errors import ConnectionLost, RemoteError, StreamBroken, refusal
 from macaque.faults import INTERRUPTED
 from macaque.mailbox import Empty, Mailbox
 from macaque.pending import Pending
@@ -39,47 +39,50 @@ T = TypeVar("T")
 class Streaming(Call[None]):
     """The call of a stream. It ends with the stream."""
 
-    __slots__ = ("control", "parts", "received", "unwanted")
+    __slots__ = ("_control", "parts", "plain", "received", "unwanted")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.parts: Mailbox[Any] = Mailbox(self._home)
         """The data of the parts, and None after the end, each in a tuple."""
         self.received = 0
+        self.plain = False
+        """Whether the service has answered with one result, because it does not stream."""
         self.unwanted = False
-        self.control = None
-        """The topic of the producer for grants and cancellation, if it is known."""
+        self._control = ""
+        """The topic of the producer for grants and cancellation, empty while it is not known."""
 
-    def on_reply(self, data: Any, error: Exception | None) -> bool:
+    def _on_reply(self, data: Any, error: Exception | None) -> bool:
         """Take a reply that is no part: an error, or the one result of a service that does not stream."""
         if error is None:
+            self.plain = True
             self.parts.put((data,))
-        self.end(None, error)
+        self._end(None, error)
         return True
 
     def on_part(self, reply: Reply, error: Exception | None) -> bool:
         """Take a part, or the end. Return whether the stream has ended."""
         seq = reply.seq or 0
         if reply.control is not None:
-            self.control = reply.control
+            self._control = reply.control
         if seq < self.received and reply.more:
             return False  # a part that was sent again
         if seq != self.received:
             said = f"The stream from {self.topic!r} is broken: part {self.received} is missing before number {seq}."
-            self.end(None, StreamBroken(said, topic=self.topic, received=self.received))
+            self._end(None, StreamBroken(said, topic=self.topic, received=self.received))
             return True
         if not reply.more:
-            self.end(None, error)
+            self._end(None, error)
             return True
         self.received += 1
         self.parts.put((reply.data,))
         return False
 
-    def end(self, data: Any, error: Exception | None) -> None:
+    def _end(self, data: Any, error: Exception | None) -> None:
         if isinstance(error, RemoteError) and error.code == INTERRUPTED:
             said = f"The stream from {self.topic!r} is broken after {self.received} parts: {error.message}."
             error = StreamBroken(said, topic=self.topic, received=self.received)
-        super().end(None, error)
+        super()._end(None, error)
         self.parts.put(None)
 
 
@@ -108,7 +111,7 @@ class Streams:
 
     def on_part(self, call: Streaming, reply: Reply, error: Exception | None) -> None:
         """Take a part for a call that was taken out of its store. Runs under the transport's lock."""
-        if call.control is not None and reply.control not in (None, call.control):
+        if call._control and reply.control not in (None, call._control):
             other = str(reply.control)
             self._aside.submit(self._send, other, encode_cancel(call.uuid, other, None, UNWANTED))
         elif call.on_part(reply, error):
@@ -120,8 +123,8 @@ class Streams:
 
     def grant(self, call: Streaming, up_to: int) -> None:
         """Allow the producer so many parts. Does not block a running event loop."""
-        topic = call.control
-        if topic is not None and not call.done():
+        topic = call._control
+        if topic and not call.done():
             message = encode_grant(call.uuid, topic, up_to, call.deadline - self._home.now())
 
             def on_outcome(outcome: Outcome, condition: Condition | None) -> None:
@@ -132,8 +135,8 @@ class Streams:
 
     def leave(self, call: Streaming) -> None:
         """Tell the producer of a broken stream to stop."""
-        if call.control is not None:
-            self._send(call.control, encode_cancel(call.uuid, call.control, None, UNWANTED))
+        if call._control:
+            self._send(call._control, encode_cancel(call.uuid, call._control, None, UNWANTED))
 
     def _send(self, topic: str, message: bytes, on_outcome: Any = None, timeout: float = 0.0) -> None:
         try:
@@ -150,7 +153,7 @@ class Streams:
         if outcome is Outcome.RELEASED:
             said = f"The stream from {call.topic!r} is broken: its worker is gone after {call.received} parts."
             return StreamBroken(said, topic=call.topic, received=call.received)
-        return RemoteError.refused(*(condition or ("amqp:modified", "it gave the grant back")))
+        return refusal(*(condition or ("amqp:modified", "it gave the grant back")))
 
 
 class Stream(Generic[T]):
@@ -182,6 +185,14 @@ class Stream(Generic[T]):
             except Empty:
                 call.exception()  # ends it, because the connection's clock is late
         raise StopIteration
+
+    def _next_within(self, seconds: float) -> T:
+        """Return the next part as the iterator does. Raises Empty if none has come within `seconds`."""
+        call = self._call
+        left = call.deadline - self._transport.now() + GRACE
+        if self._over or left <= seconds:
+            return self.__next__()
+        return self._take(call.parts.get(seconds))
 
     def __aiter__(self) -> Stream[T]:
         return self

@@ -91,7 +91,7 @@ class Type:
             return {}
 
     def errors(self, error: ValueError, name: str) -> list[dict[str, str]] | None:
-        """Return what does not fit, `{"path", "message"}` each, first one first; None if the text is no JSON.
+        """Return the misfits in their order, each as `{"path", "message"}`; None if the text is no JSON.
 
         Args:
             error: the error of `from_json` or `from_plain`.

@@ -4,12 +4,14 @@ The rules of this file:
 
 * A coroutine and an async generator run in the server's event loop, which must not block. Whatever may block goes to
   the desk. A generator runs, and is closed, in one thread.
-* A request whose caller waits no more is stopped, and is settled without a reply.
+* A request whose caller no longer waits is stopped, and is settled without a reply.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -89,7 +91,7 @@ class Unfinished:
 
     def _start(self, job: Job, later: Later, make: Callable[[], Coroutine[Any, Any, Any]], sink: Any = None) -> None:
         self._cancels.begin(job.request, partial(self.stop, job))
-        job.cancel = self._loop.start(make, later.context, partial(self._step, job, self._awaited, sink))
+        job.cancel = self._loop.start(make, later.context, partial(self._step, job, self._awaited, later, sink))
         if job.unwanted:
             job.cancel()
 
@@ -108,14 +110,16 @@ class Unfinished:
         return None
 
     def stop(self, job: Job) -> None:
-        """Stop a function, because its caller waits no more. May run under the connection's lock."""
+        """Stop a function, because its caller no longer waits. May run under the connection's lock."""
         job.unwanted = True
         if job.cancel is not None:
             job.cancel()
 
-    def _awaited(self, job: Job, sink: Parts | Discarded | None, result: Any) -> None:
+    def _awaited(self, job: Job, later: Later, sink: Parts | Discarded | None, result: Any) -> None:
         """Pass the result of a coroutine on. Runs in the loop."""
         self._cancels.end(job.request)
+        if result is None and inspect.iscoroutine(later.result):
+            later.result.close()  # it was cancelled before it began
         if sink is not None:
             self._inbox.close(sink)
         if type(result) is bytes and not job.unwanted:
@@ -125,10 +129,17 @@ class Unfinished:
 
 
 async def _within(parts: Parts, iterate: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Await `iterate()`, which is stopped at the deadline of its stream."""
+    """Await `iterate()`, which is stopped at the deadline of its stream, or when its server leaves."""
     import asyncio  # slow, and here it is imported already
 
-    timer = asyncio.get_running_loop().call_later(max(0.0, parts.left()), parts.stop)
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(max(0.0, parts.left()), parts.stop)
+
+    def on_leave(seconds: float) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(loop.call_later, seconds, parts.interrupt)
+
+    parts.watch(on_leave)
     try:
         return await iterate()
     finally:

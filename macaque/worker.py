@@ -169,7 +169,7 @@ class Worker:
 
     def _serve(self, delivery: Delivery) -> None:
         """Serve a request. Runs in the lane."""
-        if delivery.stale:
+        if delivery.link.closed:  # another server gets the request
             return
         job = Job(delivery)
         try:
@@ -205,7 +205,7 @@ class Worker:
         """Return whether to run a request that is late or has failed delivery attempts. Otherwise settle it."""
         observer, service = self.observer, self.service
         if admission is Admission.EXPIRED:
-            log.info("dropped a request to %s whose caller waits no more: %s", service.topic, job.request.uuid)
+            log.info("dropped a request to %s whose caller no longer waits: %s", service.topic, job.request.uuid)
             if observer is not None:
                 attempt(log, observer.expired, service)
             job.settle()

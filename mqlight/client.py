@@ -69,7 +69,7 @@ class Client:
         self._on_state_changed = arguments.callback("on_state_changed", on_state_changed, 3)
         self._on_drain = arguments.callback("on_drain", on_drain, 1)
         self._begin(self._chosen or arguments.auto_client_id(secrets.randbits(28)))
-        forks.register(self)
+        forks.register(self, Client._after_fork)
         self.start()
 
     def _begin(self, name: str) -> None:
@@ -85,7 +85,7 @@ class Client:
         self._outbox = Outbox(self, self._connection, self._lane, self._on_drain)
         self._inbox = Inbox(self, self._connection, self._lane)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Stop this client in the child of a fork: its connection, subscriptions and messages belong to the parent.
 
         `start`, or the first message or subscription, makes a new connection for the child, with a new client id.

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import monotonic, time
+from typing import Any
 
 from mqlight.addresses import Addresses
 from mqlight.amqp.capabilities import Marks
@@ -66,8 +67,10 @@ class Connection:
         name, self._receiver = f"mqlight-{client_id}", Receiver()
         self._crew = Crew(name, lambda epoch: self._connector.read(epoch), daemon=daemon, on_exit=end_process)
         self._clock = Clock(self._crew, lambda now: self._connector.tick(now))
+        self.wake = self._clock.wake
+        """``wake(at)`` lets the clock check again by ``at``, in seconds of the monotonic clock."""
         self._make()
-        forks.register(self)
+        forks.register(self, Connection._after_fork)
 
     def _make(self) -> None:
         """Make the lock, and the parts that it guards."""
@@ -141,7 +144,7 @@ class Connection:
             MQLightError: the reason of a failure, as soon as every URL was tried once.
             NetworkError: there was no connection within ``timeout``.
         """
-        self._crew.before_blocking()
+        self._outlet.before_blocking()
         with self._lock:
             self._status.wait_started(timeout, self.url)
 
@@ -152,7 +155,7 @@ class Connection:
             timeout: seconds for all of that. Then the remaining messages are released: the server gives them to another
                 client at once, and ``on_outcome`` of messages that are not settled gets RELEASED.
         """
-        self._crew.before_blocking()
+        self._outlet.before_blocking()
         deadline = monotonic() + timeout
         with self._lock:
             if self.state not in (State.STOPPED, State.STOPPING):
@@ -164,7 +167,7 @@ class Connection:
         """Call ``task()`` on the next idle thread of the connection. Takes no lock, so a destructor may call it."""
         self._crew.tell(task)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Close the parent's socket without a frame, in the child of a fork, and become stopped.
 
         The child has none of the parent's threads, and they may have held its locks: so the locks are made anew. The
@@ -196,10 +199,6 @@ class Connection:
     wall = staticmethod(time)
     """Return the current time in seconds since 1970."""
 
-    def wake(self, at: float) -> None:
-        """Let the clock check again by ``at``, in seconds of the monotonic clock."""
-        self._clock.wake(at)
-
     def topic_of(self, to: str) -> str:
         """Return the topic in the ``to`` of a message that came over this connection."""
         dialect = self._protocol.dialect
@@ -210,9 +209,12 @@ class Connection:
         self._outlet.before_blocking()
 
     def wait(self, lock: threading.Lock, seconds: float) -> bool:
-        """Acquire a lock that an event of this connection releases. Return False after ``seconds`` seconds."""
-        self.before_blocking()
-        return lock.acquire(timeout=seconds)
+        """Acquire a lock that an event of this connection releases. Return False after ``seconds`` seconds.
+
+        The calling thread reads the socket itself, if no other thread does (see :mod:`mqlight.net.waiters`).
+        """
+        self._outlet.before_reading()
+        return self._connector.waiters.wait(lock, seconds)
 
     def batch(self) -> AbstractContextManager[None]:
         """Send the messages that this thread publishes in the block together, at the end of the block at the latest.
@@ -294,9 +296,7 @@ class Connection:
             dead_letters=dead_letters,
             marks=marks,
         )
-        with self._lock:
-            self._protocol.subscriptions.subscribe(subscription)
-            self._outlet.flush_soon()
+        self._change(self._protocol.subscriptions.subscribe, subscription)
         return subscription
 
     def unsubscribe(
@@ -307,9 +307,8 @@ class Connection:
         on_unsubscribed: Callable[[Exception | None], None] | None = None,
     ) -> None:
         """End ``subscription``, then call ``on_unsubscribed(error)``. ``forget`` also deletes the destination."""
-        with self._lock:
-            self._protocol.subscriptions.unsubscribe(subscription, forget=forget, on_ended=on_unsubscribed)
-            self._outlet.flush_soon()
+        unsubscribe = self._protocol.subscriptions.unsubscribe
+        self._change(unsubscribe, subscription, forget=forget, on_ended=on_unsubscribed)
 
     def pause(self) -> None:
         """Take no more messages. Held messages can still be answered; :meth:`stop` comes after that."""
@@ -319,10 +318,17 @@ class Connection:
 
     def add_credit(self, subscription: Subscription, messages: int) -> None:
         """Raise the limit of unanswered messages of ``subscription`` by ``messages``, which may be negative."""
+        self._change(subscription.add_credit, messages)
+
+    def _change(self, change: Callable[..., object], *args: Any, **options: Any) -> None:
+        """Make a change of the engine that no error can stop, and send it."""
         with self._lock:
-            subscription.credit += messages
-            subscription.top_up()
-            self._outlet.flush_soon()
+            try:
+                change(*args, **options)
+                self._outlet.flush_soon()
+            except BaseException:
+                self._outlet.tear()
+                raise
 
     def drain(self, subscription: Subscription, timeout: float) -> bool:
         """Let the server send the messages it has for the subscription, up to its credit, and wait until it has.

@@ -23,6 +23,7 @@ from mqlight.log import Log
 from mqlight.net.crew import Crew
 from mqlight.net.driver import Driver
 from mqlight.net.tcp import Tcp
+from mqlight.net.waiters import Waiters
 from mqlight.outlet import Outlet
 from mqlight.protocol import ClientProtocol
 from mqlight.reconnect import Decision, Reconnect
@@ -37,7 +38,7 @@ ABOUT_US = {"product": "mqlight", "platform": f"Python {sys.version.split()[0]}"
 """The properties in the client's open frame. The server's console shows them as the kind of client."""
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server has for the connection, and again for its greeting; less if the heartbeat is shorter."""
-FAREWELL = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds that the server has to answer the close frame."""
 
 
@@ -67,7 +68,8 @@ class Connector:
         end: Callable[[Exception], None],
     ) -> None:
         self.protocol = ClientProtocol(on_state=self._on_state, on_room=status.notify, wake=wake, clock=monotonic)
-        self.outlet = Outlet(lock, crew, status, self.protocol.senders, self.protocol.timers)
+        self.waiters = Waiters(crew, self._read_briefly)
+        self.outlet = Outlet(lock, crew, status, self.waiters, self.protocol.senders, self.protocol.timers)
         self._addresses = addresses
         self._client_id = client_id
         self._heartbeat = heartbeat
@@ -104,7 +106,7 @@ class Connector:
         if self.outlet.driver is not None and senders.connected:
             self.outlet.driver.engine.close()
             self.outlet.flush()
-            self._status.wait(lambda: self.outlet.driver is None, min(deadline, monotonic() + FAREWELL))
+            self._status.wait(lambda: self.outlet.driver is None, min(deadline, monotonic() + CLOSE_TIMEOUT))
 
     def stop(self, condition: Condition) -> None:
         """End the connection and all attempts. Report ``condition`` to every waiting request. Needs the lock."""
@@ -116,27 +118,51 @@ class Connector:
 
     def read(self, epoch: int) -> None:
         """Connect and read, until the calling thread loses the reading role."""
-        crew, outlet = self._crew, self.outlet
-        while True:
-            if not crew.keeps_reading(epoch) or (crew.ready and not crew.run_ready(epoch)):
-                return
-            driver = outlet.driver
-            if driver is None:
-                if not self._connect(epoch):
+        crew, outlet, waiters = self._crew, self.outlet, self.waiters
+        while crew.keeps_reading(epoch):
+            if crew.ready:
+                waiters.row = 0
+                if not crew.run_ready(epoch):
                     return
+            elif waiters.waiting and waiters.stand_by(epoch):
                 continue
-            with self._lock:
-                outlet.flush()
+            driver = outlet.driver
+            if driver is not None:
+                with self._lock:
+                    outlet.flush()
+                self._receive(driver, epoch, True)
+            elif not self._connect(epoch):
+                return
+
+    def _read_briefly(self, epoch: int) -> bool:
+        """Read once, in a thread that waits for a reply. Return False if nothing comes, or there is no connection."""
+        driver = self.outlet.driver
+        if driver is None or not self._crew.keeps_reading(epoch):
+            return False
+        with self._lock:
+            self.outlet.flush()
+        if not driver.wait_readable():
+            return False
+        self._receive(driver, epoch, False)
+        return True
+
+    def _receive(self, driver: Driver, epoch: int, patient: bool) -> None:
+        try:
             try:
-                data = driver.receive()
+                data = driver.receive(patient)
             except TimeoutError:
-                continue
+                return
             except OSError as broken:
                 data = b""
                 driver.broken = broken
             with self._lock:
-                if outlet.driver is driver:
+                if self.outlet.driver is driver:
                     self._take(driver, data, epoch)
+        except BaseException:  # such as a time-out of gevent: bytes may be lost, so the connection must be made again
+            with self._lock:
+                if self.outlet.driver is driver:
+                    self.outlet.tear()
+            raise
 
     def _take(self, driver: Driver, data: bytes, epoch: int) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
@@ -73,7 +74,8 @@ class Delivery:
 
     def accept(self) -> bool:
         """Report success: the server forgets the message."""
-        return self._answer(_accepted, None)
+        origin, self._origin = self._origin, None  # as in _answer, without a call for each message
+        return origin is not None and origin.settle(self, None if self.settled else _accepted, None)
 
     def release(self) -> bool:
         """Give the message back without a failure: the server gives it to another client."""
@@ -97,3 +99,12 @@ class Delivery:
         if origin is None:
             return False
         return origin.settle(self, None if self.settled else outcome, condition)
+
+
+def hand_over(delivery: Delivery, function: Callable[[Delivery], None]) -> None:
+    """Call ``function`` with a delivery. If it raises before it answers, the delivery attempt has failed."""
+    try:
+        function(delivery)
+    except BaseException:
+        delivery.fail()
+        raise

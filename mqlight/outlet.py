@@ -7,6 +7,7 @@ The rules of this file:
   before it waits for the lock.
 * A thread that finds the socket full leaves the rest to a helper thread. Publishers wait for it.
 * At most ``BUFFER`` messages wait for a connection or for credit. Further publishers wait.
+* A connection whose engine was interrupted is cut: see :meth:`Outlet.tear`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from time import monotonic
 from mqlight.errors import StoppedError
 from mqlight.net.crew import Crew
 from mqlight.net.driver import Driver
+from mqlight.net.waiters import Waiters
 from mqlight.outgoing import Outgoing
 from mqlight.senders import Senders
 from mqlight.state import State, Status
@@ -45,11 +47,20 @@ class Outlet:
         lock: The connection's lock.
         crew: The connection's threads.
         status: The connection's state.
+        waiters: The threads that wait for a reply.
         senders: Get the published messages.
         timers: Get the time to try a full socket again for which no thread can wait.
     """
 
-    def __init__(self, lock: threading.RLock, crew: Crew, status: Status, senders: Senders, timers: Timers) -> None:
+    def __init__(
+        self,
+        lock: threading.RLock,
+        crew: Crew,
+        status: Status,
+        waiters: Waiters,
+        senders: Senders,
+        timers: Timers,
+    ) -> None:
         self.driver: Driver | None = None
         """The engine and the socket, None without a connection."""
         self.full = False
@@ -63,8 +74,10 @@ class Outlet:
         self._left = 0
         """The number of times that a thread left its bytes since bytes were last sent."""
         self._lock = lock
-        self._crew = crew
+        self.crew = crew
+        """The connection's threads. The reading thread does not send: it does so before it reads again."""
         self._status = status
+        self._waiters = waiters
         self._senders = senders
         self._timers = timers
 
@@ -82,23 +95,42 @@ class Outlet:
         if driver is not None:
             driver.forget()
 
+    def tear(self) -> None:
+        """Cut the connection, because an exception stopped this thread in the engine or in the middle of a frame.
+
+        A signal's handler may raise one anywhere in the main thread, as Ctrl-C does. No further byte is sent. The
+        reading thread finds the end of input, and the messages that are not settled go over the next connection.
+        """
+        driver = self.driver
+        if driver is not None:
+            self.full, self._undrained = True, False
+            driver.abort()
+
     # Publishing
 
     def publish(self, outgoing: Outgoing, timeout: float | None) -> bool:
         """Send a message: see :meth:`mqlight.connection.Connection.publish`. Takes the lock itself."""
-        senders, status = self._senders, self._status
+        senders = self._senders
+        crew = self.crew
+        entering = self.entering
+        me = get_ident()
         if self.full or senders.waiting >= BUFFER:
             self._wait_for_room(timeout)
         try:
-            if not self._batches and self._crew.reader != get_ident():
-                self.entering.add(outgoing)
+            if crew.reader != me and not self._batches:
+                entering.add(outgoing)
             with self._lock:
-                self.entering.discard(outgoing)
-                if not senders.connected and status.state in (State.STOPPED, State.STOPPING):
-                    raise StoppedError(f"the client is {status.state.value}, so it cannot send")
-                senders.send(outgoing)
-                if not self._batches or not self._holds_back():
-                    self.flush_soon()
+                if entering:
+                    entering.discard(outgoing)
+                if not senders.connected and (state := self._status.state) in (State.STOPPED, State.STOPPING):
+                    raise StoppedError(f"the client is {state.value}, so it cannot send")
+                try:
+                    senders.send(outgoing)
+                    if crew.reader != me and (not self._batches or not self._holds_back()):
+                        self.flush_soon()
+                except BaseException:
+                    self.tear()
+                    raise
                 return not senders.waiting
         except BaseException:
             self.entering.discard(outgoing)
@@ -117,13 +149,18 @@ class Outlet:
         return self._status.state is not State.STOPPED and (self.full or self._senders.waiting >= BUFFER)
 
     def before_blocking(self) -> None:
-        """Prepare for a wait: send what the batch of the calling thread holds back, and let another thread read."""
+        """Prepare for a wait, for an event for which the calling thread does not read itself."""
+        self.before_reading()
+        self._waiters.recall()
+
+    def before_reading(self) -> None:
+        """Prepare for a wait: send the messages that the calling thread's batch holds, and let another thread read."""
         me = get_ident()
         if self._batches and self._batches.get(me):
             self._batches[me] = 0
             with self._lock:
                 self.flush_soon()
-        self._crew.before_blocking()
+        self.crew.before_blocking()
 
     def _holds_back(self) -> bool:
         me = get_ident()
@@ -154,18 +191,22 @@ class Outlet:
         """Send, or leave it to a thread that is about to send."""
         if self.entering and self._left < LEFT:
             self._left += 1
-        elif self._crew.reader != get_ident():
+        elif self.crew.reader != get_ident():
             self.flush()
 
     def flush(self) -> None:
-        """Send what the socket takes. If it is full, a helper thread sends the rest."""
+        """Send as much as the socket takes. If it is full, a helper thread sends the rest."""
         driver = self.driver
         self._left = 0
-        if driver is not None and not self.full and not driver.flush():
-            self.full = True
-            if not self._crew.run(partial(self._drain, driver)):
-                self._undrained = True
-                self._timers.set(monotonic() + RETRY_DRAIN, self._try_again)
+        try:
+            if driver is not None and not self.full and not driver.flush():
+                self.full = True
+                if not self.crew.run(partial(self._drain, driver)):
+                    self._undrained = True
+                    self._timers.set(monotonic() + RETRY_DRAIN, self._try_again)
+        except BaseException:
+            self.tear()
+            raise
 
     def _drain(self, driver: Driver) -> None:
         """Wait until the full socket takes more, and send on. A helper thread runs this."""

@@ -94,7 +94,7 @@ class ClientProtocol:
         self._on_state(True, None)
 
     def _begin_again(self, condition: Condition) -> None:
-        """End this connection, whose broker cannot do now what it could do before, and ask over the next one."""
+        """End this connection, because the broker refuses what it allowed before. The next connection asks again."""
         self._leave(NetworkError(str(condition)), Condition("amqp:connection:forced", "the client begins again"))
 
     def _leave(self, error: MQLightError, condition: Condition) -> None:
@@ -134,7 +134,7 @@ class ClientProtocol:
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         """Ignore a message on a refused link."""
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         """Ignore an outcome on a refused link."""
 
     def on_received(self, link: Link, token: Any) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 
 from mqlight.amqp.link import Link
 from mqlight.amqp.types import Condition, Handle, Outcome
-from mqlight.delivery import Delivery
+from mqlight.delivery import Delivery, hand_over
 from mqlight.log import Log, report
 from mqlight.net.crew import Lane
 from mqlight.outlet import Outlet
@@ -37,25 +38,15 @@ class Receiver:
     def hand_on(
         self, lane: Lane | None, on_delivery: Callable[[Delivery], None]
     ) -> Callable[[Link, Handle, bytes, bool], None]:
-        """Return the function that makes deliveries and hands them to ``on_delivery``, in a lane if there is one.
-
-        If ``on_delivery`` raises, the delivery counts as a failed attempt, unless it is answered already.
-        """
-
-        def deliver(delivery: Delivery) -> None:
-            try:
-                on_delivery(delivery)
-            except BaseException:
-                delivery.fail()
-                raise
+        """Return the function that makes deliveries and hands them to ``on_delivery``, in a lane if there is one."""
 
         def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:
             delivery = Delivery(self, link.context, link, handle, data, settled)
             if lane is not None:
-                lane.submit(deliver, delivery)
+                lane.submit(hand_over, delivery, on_delivery)
                 return
             try:
-                deliver(delivery)
+                hand_over(delivery, on_delivery)
             except BaseException:  # otherwise the thread that reads for all subscriptions fails
                 report(log, on_delivery)
 
@@ -71,8 +62,10 @@ class Receiver:
         """Settle a delivery: see :class:`mqlight.delivery.Origin`."""
         with self._lock:
             done = delivery.subscription.settle(delivery.link, delivery.handle, outcome, condition)
-            self._status.notify()
-            self._outlet.flush_soon()
+            if self._status.waiters:
+                self._status.notify()
+            if self._outlet.crew.reader != get_ident():
+                self._outlet.flush_soon()
         return done
 
     def drain(self, subscription: Subscription, timeout: float) -> bool:

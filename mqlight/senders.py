@@ -113,9 +113,9 @@ class Senders:
                 self._tell(outgoing, _rejected, error.condition)
                 return
         link = sender.link
-        size, limit = len(message), link.peer_max_message_size
-        if limit and size > limit:
-            self._tell(outgoing, _rejected, _too_large(size, limit))
+        limit = link.peer_max_message_size
+        if limit and len(message) > limit:
+            self._tell(outgoing, _rejected, _too_large(len(message), limit))
             return
         sender.credit -= 1
         link.send(message, outgoing, outgoing.settled)
@@ -183,6 +183,7 @@ class Senders:
             again.extend(sender.waiting)
         self._links.clear()
         self._early.extendleft(reversed(again))
+        self.outstanding = self.waiting = len(self._early)  # an interrupted `send` may have counted wrongly
         self._engine = self._dialect = None
         self.connected = self.leaving = False
 
@@ -193,7 +194,7 @@ class Senders:
         for outgoing in early:
             self._tell(outgoing, _released, condition)
 
-    # Events from the server (engine.LinkHandler)
+    # Events from the server (LinkHandler)
 
     def on_credit(self, link: Link) -> None:
         sender: Sender = link.context
@@ -205,21 +206,27 @@ class Senders:
                 self._send_on(sender, waiting.popleft())
             self._on_room()
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
-        if outcome is _released and self._drops_unrouted and not token.mandatory:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
+        for outgoing in tokens:
+            if outcome is _accepted:
+                self._tell(outgoing, _accepted, None)
+            else:
+                self._not_accepted(outgoing, outcome, condition)
+        self._on_room()
+
+    def _not_accepted(self, outgoing: Outgoing, outcome: Outcome, condition: Condition | None) -> None:
+        if outcome is _released and self._drops_unrouted and not outgoing.mandatory:
             outcome = _accepted  # without a subscription, MQ Light accepts and drops a message
         elif outcome is _rejected and self._rejects_in_passing and not (condition and condition.name):
-            token.tries += 1
-            if token.tries < MAX_TRIES:
-                self._wait(token)
-                self.rejected.append(token)
+            outgoing.tries += 1
+            if outgoing.tries < MAX_TRIES:
+                self._wait(outgoing)
+                self.rejected.append(outgoing)
                 if len(self.rejected) == 1:
                     self._timers.set(self._clock() + RESEND, self.resend)
-                self._on_room()
                 return
             condition = Condition("amqp:resource-limit-exceeded", "the broker refused the message several times")
-        self._tell(token, outcome, condition)
-        self._on_room()
+        self._tell(outgoing, outcome, condition)
 
     def on_received(self, link: Link, token: Any) -> None:
         """Do nothing: a sender needs only the outcome."""

@@ -36,7 +36,8 @@ class Status:
         """The reason why there is no connection."""
         self._on_state = on_state
         self._changed = threading.Condition(lock)
-        self._waiters = 0
+        self.waiters = 0
+        """The number of threads that wait."""
 
     def set(self, state: State, error: Exception | None) -> None:
         self.state, self.error = state, error
@@ -46,11 +47,11 @@ class Status:
 
     def wait(self, done: Callable[[], object], deadline: float) -> None:
         """Wait until ``done()`` is true, at most until ``deadline`` on the monotonic clock. Releases the lock."""
-        self._waiters += 1
+        self.waiters += 1
         try:
             self._changed.wait_for(done, max(0.0, deadline - monotonic()))
         finally:
-            self._waiters -= 1
+            self.waiters -= 1
 
     def wait_started(self, timeout: float, url: str | None) -> None:
         """Wait until there is a connection: see :meth:`mqlight.connection.Connection.wait_started`."""
@@ -62,5 +63,5 @@ class Status:
 
     def notify(self) -> None:
         """Let the waiting threads look again."""
-        if self._waiters:
+        if self.waiters:
             self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.link import Link
@@ -11,6 +12,8 @@ from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.dialects.base import Wanted
 
 __all__ = ["Subscription"]
+
+_accepted: Final = Outcome.ACCEPTED
 
 MOST_CREDIT = 2**31 - 1
 """Messages: Proton counts credit in a signed number of 32 bits."""
@@ -128,6 +131,11 @@ class Subscription:
             self.granted += wanted
             link.flow(wanted)
 
+    def add_credit(self, messages: int) -> None:
+        """Raise the limit of unanswered messages by ``messages``, which may be negative."""
+        self.credit += messages
+        self.top_up()
+
     def pause(self) -> None:
         """Take the credit back: the server uses it for the messages it has, or gives it up."""
         self.paused = True
@@ -141,7 +149,7 @@ class Subscription:
         """
         if link is not self.link or link.closed:
             return False
-        if self.only_accepts and outcome is not None and outcome is not Outcome.ACCEPTED:
+        if outcome is not _accepted and self.only_accepts and outcome is not None:
             if outcome is not Outcome.REJECTED:
                 link.detach(closed=False)  # messages that are not accepted go back with their link, which comes again
                 return True

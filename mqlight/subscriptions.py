@@ -188,8 +188,12 @@ class Subscriptions:
             subscription.ended(None)
 
     def look(self, now: float) -> float | None:
-        """Begin again if the broker has not answered a subscription for too long, as RabbitMQ does with a queue that
-        came back broken from a crash. Call it now and then. Returns when to call it again at the latest.
+        """End the connection if the broker has not answered a subscription for ``ANSWER_TIMEOUT``.
+
+        RabbitMQ does not answer for a queue that a crash has broken.
+
+        Returns:
+            The time of the next call, None if no answer is due.
         """
         owed = [each.address for each in self.active if each in self._declaring or each.awaits_answer]
         if not owed or self.leaving:
@@ -287,7 +291,7 @@ class Subscriptions:
                 self._refused(subscription, condition)
         self._on_stuck(condition)
 
-    # Events from the server (engine.LinkHandler)
+    # Events from the server (LinkHandler)
 
     def on_attach(self, link: Link) -> None:
         """Take the broker's answer to the attach of a link that this object or its management made."""
@@ -325,7 +329,7 @@ class Subscriptions:
         else:
             self._refused(subscription, condition)
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         """Do nothing: a receiving link sends no messages."""
 
     def on_received(self, link: Link, token: Any) -> None:

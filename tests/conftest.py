@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from certificates import Certificates
+from fronts import Front, StartFront, gateway_command
 from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
 
 # The tests start some hundred Pythons: without byte code each of them compiles all of our modules first.
@@ -82,6 +83,20 @@ def shared_server() -> Iterator[Server]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """An authority of the tests, and certificates that it signed."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def start_front() -> Iterator[StartFront]:
+    """Start gateways: `start_front(url, "--allow", "todo/#", MACAQUE_GATEWAY_TOKEN="...")`."""
+    processes: list[Process] = []
+
+    def start(broker: str, *options: str, **env: str) -> Front:
+        processes.append(Process(gateway_command("--broker", broker, *options), {**env}))
+        return Front(processes[-1])
+
+    yield start
+    for process in processes:
+        process.close()
 
 
 class Overdue(Exception):

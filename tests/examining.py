@@ -12,7 +12,7 @@ from processes import ROOT, Server
 
 STEPS = [
     "name", "tcp", "tls", "login", "broker", "replies", "share", "send", "reply", "dead letters", "dead letters",
-    "call", "size", "forget",
+    "cancel", "stream", "discovery", "call", "size", "forget",
 ]  # fmt: skip
 PASSWORD = "swim-7391"
 

@@ -46,11 +46,17 @@ def install(folder: Path, command: Sequence[str], made: Path, *sources: str) -> 
         made.touch()
 
 
-def node(folder: Path, program: str) -> list[str]:
-    """The command that runs a Node.js program in `folder`, with its packages installed."""
+def packages(folder: Path) -> Path:
+    """The folder with the packages of npm that `folder` needs, installed."""
     need("node", "npm")
     stamp = folder / "node_modules/.package-lock.json"
     install(folder, ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], stamp, "package-lock.json")
+    return stamp.parent
+
+
+def node(folder: Path, program: str) -> list[str]:
+    """The command that runs a Node.js program in `folder`, with its packages installed."""
+    packages(folder)
     return ["node", str(folder / program)]
 
 

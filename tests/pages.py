@@ -1,28 +1,35 @@
 """Do what a page says, block by block. The comment before a block, `<!-- checked: KIND [NAME] -->`, says how:
 
 - `file NAME`   a file of the reader, under that name
+- `change NAME` a line of such a file, which takes the place of the one that sets the same name
+- `more NAME`   the next part of that file
 - `service`     a Python program that is started, and runs until the end of the page
 - `client`      a Python program that runs to its end and succeeds
 - `command`     shell lines, each of which succeeds
 - `fails`       shell lines, each of which ends with an error
 - `background`  shell lines, each of which is started, and runs until the end of the page
-- `again`       the same, once what `background` started has been stopped
-- `server`      shell lines that start the development server, which runs already
+- `dev`         a `macaque dev` that is started, on free ports, and runs until the end of the page. Its server is the
+                broker of the commands below. It starts the services again whenever a `file` is saved
+- `http`        a shell line that starts an HTTP server, on a free port, in place of the one before
+- `curl`        a call of curl to that server, which succeeds
 - `install`     calls of pip: names and extras that pyproject.toml has (tests/test_packaging.py installs)
 - `output`      what the block before it printed; `...` stands for any text
 - `shown`       not run: text, or a part of a program
 
-The reader's programs are those of the tests' own Python. Its broker is the tests' own.
+The reader's programs are those of the tests' own Python. Its broker is the tests' own, or that of `macaque dev`.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 import macaque
 from environments import bare_environ
@@ -78,7 +85,9 @@ class Reader:
         self.env = {"MACAQUE_BROKER": broker}
         self.spawn, self.directory, self.python = spawn, directory, python
         self.printed = ""
-        self.running: list[Process] = []
+        self.developing: Process | None = None
+        self.http_server: Process | None = None
+        self.url = ""
 
     @classmethod
     def kinds(cls) -> set[str]:
@@ -102,10 +111,10 @@ class Reader:
         name = words[0].removeprefix(".venv/bin/")
         if self.python is not None:
             return [str(self.python.parent / name), *words[1:]]
-        assert name in ("python", "macaque", "pytest"), f"{words[0]} is not a program that this test knows"
+        assert name in ("python", "macaque", "pytest", "gunicorn"), f"{words[0]} is not a program that this test knows"
         if name == "macaque":
             return [*COMMAND, *words[1:]]
-        return [sys.executable, *(["-m", "pytest"] if name == "pytest" else []), *words[1:]]
+        return [sys.executable, *([] if name == "python" else ["-m", name]), *words[1:]]
 
     def save(self, block: Block) -> list[str]:
         path = self.directory / f"line_{block.line}.py"
@@ -139,8 +148,27 @@ class Reader:
         return True
 
     def file(self, block: Block) -> None:
+        self.write(block.name, block.text)
+
+    def change(self, block: Block) -> None:
         assert block.name is not None
-        (self.directory / block.name).write_text(block.text, encoding="utf-8")
+        text = (self.directory / block.name).read_text(encoding="utf-8")
+        variable = block.text.partition(" = ")[0]
+        (old,) = re.findall(rf"(?m)^{re.escape(variable)} = .*\n", text)
+        self.write(block.name, text.replace(old, block.text))
+
+    def write(self, name: str | None, text: str) -> None:
+        """Save a file of the reader, and wait until `macaque dev` has started the services again."""
+        assert name is not None
+        served = self.developing.log().count(" serves ") if self.developing is not None else 0
+        (self.directory / name).write_text(text, encoding="utf-8")
+        if self.developing is not None:
+            self.developing.expect(rf"(?s)(.* serves ){{{served + 1}}}")
+
+    def more(self, block: Block) -> None:
+        assert block.name is not None
+        with (self.directory / block.name).open("a", encoding="utf-8") as file:
+            file.write(f"{PAUSE}{block.text}")
 
     def service(self, block: Block) -> None:
         self.start(self.save(block))
@@ -162,17 +190,46 @@ class Reader:
 
     def background(self, block: Block) -> None:
         for words in block.commands():
-            self.running.append(self.start(self.program(words)))
-            if words[1] == "run":
-                self.running[-1].expect("serv(es|ing) ")
+            process = self.start(self.program(words))
+            if words[1] == "run" or words[1].endswith(".py"):
+                process.expect("serv(es|ing) ")
 
-    def again(self, block: Block) -> None:
-        while self.running:
-            assert self.running.pop().stop() == 0
-        self.background(block)
+    def dev(self, block: Block) -> None:
+        (words,) = block.commands()
+        self.developing = self.start([*self.program(words), "--port", "0", "--console-port", "0"])
+        self.developing.expect(r"(?m)^    macaque (.*\n)+\Z")
+        log = self.developing.log()
+        # The page shows the usual ports, and no lines of the log.
+        for kind, port in ("amqp", 5672), ("http", 9180):
+            found = re.search(rf"{kind}://127.0.0.1:(\d+)", log)
+            assert found is not None
+            log = log.replace(f"127.0.0.1:{found[1]}", f"127.0.0.1:{port}")
+            if kind == "amqp":
+                self.env["MACAQUE_BROKER"] = found[0]
+        self.printed = "".join(
+            line for line in log.splitlines(keepends=True) if not re.match(r"\d{4}-|    export ", line)
+        )
 
-    def server(self, block: Block) -> None:
-        assert [words[:3] for words in block.commands()] == [["python", "-m", "mqlight.server"]]
+    def http(self, block: Block) -> None:
+        if self.http_server is not None:
+            assert self.http_server.stop() == 0
+        (words,) = block.commands()
+        words = [re.sub(r"^127\.0\.0\.1:\d+$", "127.0.0.1:0", word) for word in words]
+        self.http_server = self.start([*self.program(words), *(["--port", "0"] if words[0] == "macaque" else [])])
+        self.url = self.http_server.expect(ADDRESS)[0]
+
+    def curl(self, block: Block) -> None:
+        self.succeed(self.with_curl(block))
+        self.printed = self.printed if self.printed.endswith("\n") else f"{self.printed}\n"
+
+    def with_curl(self, block: Block) -> list[str]:
+        """The command of a call of curl to the HTTP server. Skips the test where curl is not installed."""
+        if shutil.which("curl") is None:
+            pytest.skip("curl is not installed")
+        (words,) = block.commands()
+        url, count = re.subn(ADDRESS, self.url, words[-1])
+        assert words[0] == "curl" and count == 1
+        return ["curl", "--silent", "--max-time", "20", *words[1:-1], url]
 
     def output(self, block: Block) -> None:
         pattern = ".*?".join(re.escape(part) for part in block.text.split("..."))
@@ -190,4 +247,8 @@ class Reader:
         """Not run."""
 
 
-KINDS = {"file", "service", "client", "command", "fails", "background", "again", "server", "install", "output", "shown"}
+PAUSE = "\n\n"
+"""The lines between two parts of a file."""
+ADDRESS = r"http://127\.0\.0\.1:\d+"
+"""The HTTP server of a page."""
+KINDS = set("file change more service client command fails background dev http curl install output shown".split())

@@ -16,10 +16,14 @@ import yaml
 
 from environments import bare_environ, copy_tree, install, make_environment
 from processes import ROOT, Process, Server, wait_until
+from visitors import HttpVisitor
 
 APPS: dict[str, dict[str, Any]] = {
-    app["name"]: app for app in yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))["applications"]
+    app["name"]: app
+    for manifest in ("manifest.yml", "examples/todo/manifest.yml")
+    for app in yaml.safe_load((ROOT / manifest).read_text(encoding="utf-8"))["applications"]
 }
+TOKEN = "the-token-of-the-tests-0123456789"
 HOST = "fishalive-frontend-brave-fish.apps.example.com"
 
 
@@ -38,17 +42,20 @@ def push(droplet: tuple[Path, Path], server: Server) -> Iterator[Any]:
     """Start an application by the command of its manifest: `push("fishalive-backend")`."""
     folder, python = droplet
     started: list[Process] = []
-    bound = {"user-provided": [{"name": "macaque-mqlight", "tags": [], "credentials": {"url": server.url}}]}
+    credentials = {"url": server.url}
 
     def start(name: str) -> Process:
+        (service,) = APPS[name]["services"]
+        bound = {"user-provided": [{"name": service, "tags": [], "credentials": credentials}]}
         environ = {
             "PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]]),
             "PYTHONPATH": str(folder.parent),  # the buildpack's, where nothing is; the tests' own stays out
             "PORT": "0",
             "VCAP_APPLICATION": json.dumps({"application_name": name, "application_uris": [HOST], "uris": [HOST]}),
             "VCAP_SERVICES": json.dumps(bound),
+            **{variable: value.replace("((token))", TOKEN) for variable, value in APPS[name].get("env", {}).items()},
         }
-        process = Process(["sh", "-c", f"exec {APPS[name]['command']}"], environ, folder, base=bare_environ())
+        process = Process(["bash", "-c", APPS[name]["command"]], environ, folder, base=bare_environ())
         started.append(process)
         return process
 
@@ -81,6 +88,21 @@ def test_the_pushed_page_sends_a_sentence_to_the_pushed_back_end_and_gets_it_bac
     replies = [json.loads(ask("/rest/wordsuppercase?wait=20")[1]) for _ in range(3)]
     assert sorted(reply["word"] for reply in replies) == ["CAUGHT", "I", "ONCE"]
     for app in (backend, frontend):
+        assert app.stop(10) == 0, app.log()
+        assert "Traceback" not in app.log()
+
+
+def test_the_pushed_todo_list_asks_for_its_token(push: Any) -> None:
+    worker, gateway = push("todo-worker"), push("todo-gateway")
+    port = gateway.expect(r"The gateway is at http://\S+?:(\d+)/")[1]
+    worker.expect("serves todo/changes")
+    visitor = HttpVisitor(f"http://127.0.0.1:{port}", timeout=30)
+    page = visitor.get("/", Host=HOST)
+    assert page.status == 200 and b"<title>Todo</title>" in page.body
+    assert visitor.get("/todo/list", Host=HOST).status == 401
+    tasks = visitor.get("/todo/list", Host=HOST, Authorization=f"Bearer {TOKEN}")
+    assert (tasks.status, tasks.body) == (200, [])
+    for app in (worker, gateway):
         assert app.stop(10) == 0, app.log()
         assert "Traceback" not in app.log()
 

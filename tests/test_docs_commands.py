@@ -16,7 +16,7 @@ from mqlight.server.__main__ import main as server
 from pages import blocks
 from processes import ROOT
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/kubernetes/README.md"]
+PAGES = [path for pattern in ("*.md", "docs/*.md", "examples/*/README.md") for path in sorted(ROOT.glob(pattern))]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROGRAMS = {("macaque",): macaque, ("python", "-m", "macaque"): macaque, ("python", "-m", "mqlight.server"): server}
 

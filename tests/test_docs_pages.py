@@ -13,7 +13,7 @@ from processes import ROOT, Server, Spawn
 DOCS = ROOT / "docs"
 PAGES = [
     "README.md", "concurrency.md", "deploy.md", "from-mqlight.md", "from-others.md", "monitor.md", "order.md",
-    "retry.md", "secure.md", "tutorial-todo.md", "web-frameworks.md",
+    "retry.md", "secure.md", "web-frameworks.md",
 ]  # fmt: skip
 
 

@@ -16,7 +16,10 @@ from processes import ROOT
 SOURCES = [path for folder in ("macaque", "mqlight", "frontend", "backend") for path in (ROOT / folder).rglob("*.py")]
 PROGRAMS = [*SOURCES, ROOT / "setup.py", ROOT / "Procfile", *(ROOT / "scripts").iterdir()]
 PROGRAMS += [ROOT / "tests/real_brokers.py", *(ROOT / "tests/brokers").glob("*.py")]
-OTHERS = re.compile(r"CC|PATH|HOME|MAKEFLAGS|PYTHON\w+|KUBERNETES_SERVICE_HOST|(HTTP|REMOTE|REQUEST|PATH)_\w+|MACAQUE_")
+OTHERS = re.compile(
+    r"CC|PATH|HOME|MAKEFLAGS|PYTHON\w+|KUBERNETES_SERVICE_HOST|MACAQUE_|"
+    r"(HTTP|REMOTE|REQUEST|PATH|CONTENT|QUERY|RAW)_\w+"
+)
 """Variables of the system, and members of WSGI's environ."""
 
 

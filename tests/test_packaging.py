@@ -123,6 +123,8 @@ def test_the_wheel_works_in_an_environment_and_a_folder_of_its_own(
     start(python, "service.py", MACAQUE_BROKER=broker).expect("serv(es|ing) ")
     call = [python.parent / "macaque", "call", "--broker", broker, "greet", '"fish"']
     assert run(call, tmp_path) == '"Hello, fish"\n'
+    run([python.parent / "macaque", "new", "shop"], tmp_path)
+    assert {".gitignore", "shop.py", "test_shop.py"} <= {path.name for path in (tmp_path / "shop").iterdir()}
     versions = "import macaque, mqlight; print(macaque.__version__, mqlight.__version__)"
     version = wheel.name.split("-")[1]
     assert run([python, "-c", versions], tmp_path).split() == [version, version]

@@ -62,7 +62,11 @@ def test_the_page_works_from_top_to_bottom(page: Path, server: Server, spawn: Sp
     ReadmeReader(server.url, spawn, tmp_path).follow(page)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*/*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [each for pattern in ("*.md", "*/*.md", "examples/*/*.md") for each in sorted(ROOT.glob(pattern))],
+    ids=lambda path: path.name,
+)
 def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
     if path.parts[len(ROOT.parts)].startswith("."):
         return

@@ -32,6 +32,7 @@ def needed() -> dict[str, set[str]]:
     for extra, wanted in {"everything": PROJECT["dependencies"], **extras}.items():
         for requirement in wanted:
             found.setdefault(re.match(r"[\w-]+", requirement)[0], set()).add(extra)  # type: ignore[index]
+    found.pop(PROJECT["name"], None)  # an extra that is made of others
     return found
 
 

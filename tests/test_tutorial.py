@@ -1,4 +1,4 @@
-"""The tutorial, typed in an environment of its own, where a wheel of this checkout is installed and nothing else is."""
+"""The tutorials, typed in an environment of their own, where a wheel of this checkout is installed and nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from environments import bare_environ, copy_tree, run
+from environments import copy_tree, run
 from pages import KINDS, Reader, unchecked
-from processes import ROOT, Spawn
+from processes import ROOT, Server, Spawn
 
-PAGE = ROOT / "docs/tutorial.md"
+FIRST, SECOND = ROOT / "docs/tutorial.md", ROOT / "docs/tutorial-todo.md"
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,20 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("*-py3-none-any.whl")
     run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], folder)
     python = folder / "environment/bin/python"
-    run([*pip, "--python", python, "install", f"{wheel}[server]", "pytest"], folder)
+    run([*pip, "--python", python, "install", f"{wheel}[dev,gateway]", "pytest"], folder)
     return python
 
 
-def test_every_block_of_the_tutorial_says_how_it_is_checked() -> None:
-    assert unchecked(PAGE, KINDS) == []
+@pytest.mark.parametrize("page", [FIRST, SECOND])
+def test_every_block_of_a_tutorial_says_how_it_is_checked(page: Path) -> None:
+    assert unchecked(page, KINDS) == []
 
 
-def test_the_tutorial_works_from_an_empty_folder(python: Path, spawn: Spawn, tmp_path: Path) -> None:
-    server = spawn(command=[str(python), "-m", "mqlight.server", "--port", "0", "--no-console"], base=bare_environ())
-    broker = server.expect(r"(amqp://\S+:\d+)$")[1]
-    Reader(broker, spawn, tmp_path, python).follow(PAGE)
+def test_the_first_tutorial_works_from_an_empty_folder(python: Path, spawn: Spawn, tmp_path: Path) -> None:
+    Reader("", spawn, tmp_path, python).follow(FIRST)
+
+
+def test_the_second_tutorial_works_from_an_empty_folder(
+    python: Path, server: Server, spawn: Spawn, tmp_path: Path
+) -> None:
+    Reader(server.url, spawn, tmp_path, python).follow(SECOND)

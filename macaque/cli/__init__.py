@@ -7,7 +7,23 @@ from __future__ import annotations
 
 import click
 
-from macaque.cli import bench, call, dead, doctor, gather, notify, run, services, stream, sub, top
+from macaque.cli import (
+    bench,
+    call,
+    dead,
+    dev,
+    docs,
+    doctor,
+    gateway,
+    gather,
+    new,
+    notify,
+    run,
+    services,
+    stream,
+    sub,
+    top,
+)
 from macaque.cli.terminal import Commands
 
 __all__ = ["main"]
@@ -23,8 +39,12 @@ for command in (
     bench.bench,
     call.call,
     dead.dead,
+    dev.dev,
+    docs.docs,
     doctor.doctor,
+    gateway.gateway,
     gather.gather,
+    new.new,
     notify.notify,
     run.run,
     services.ping,

@@ -1,4 +1,4 @@
-"""The parts that the commands share which call services: a client, the data, and the report of an error."""
+"""The shared parts of the commands that call services: a client, the data, and the report of an error."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def report(error: MacaqueError, as_json: bool) -> NoReturn:
 
 
 def _members(error: MacaqueError) -> dict[str, Any]:
-    """Return an error as JSON: that of a service as in its reply, any other one with its class as the code."""
+    """Return the members of an error: for the error of a service those of its reply, else its class as the code."""
     if not isinstance(error, RemoteError):
         return {"code": type(error).__name__, "message": str(error)}
     names = ("code", "message", "type", "details", "retryable", "traceback")

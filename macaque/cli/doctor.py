@@ -46,8 +46,8 @@ def doctor(as_json: bool, role: str, topic: str, timeout: float, broker: str | N
         if is_wild(topic):
             raise ValueError(f"{topic!r} is a pattern; give a topic without wildcards")
         service, security = resolve(broker, None, os.environ)
-        patient = Examination(service, security, role=role, topic=topic, timeout=checked_seconds(timeout))
-        for finding in patient.examine():
+        examination = Examination(service, security, role=role, topic=topic, timeout=checked_seconds(timeout))
+        for finding in examination.examine():
             if not as_json:
                 if not findings or finding.url != findings[-1].url:
                     click.echo(finding.url)

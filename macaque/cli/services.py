@@ -1,4 +1,4 @@
-"""`macaque services` and `macaque ping`: the servers that run, and what they serve."""
+"""`macaque services` and `macaque ping`: the servers that run, and their services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from macaque.observe.discovery import ServerInfo, ask
 from mqlight.amqp.text import nearest, printable
 from mqlight.amqp.topics import matches
 
-__all__ = ["ping", "services"]
+__all__ = ["ask_servers", "ping", "services", "window_option"]
 
 TELLING = ("macaque mqlight server", "RabbitMQ")
 """The products of brokers that tell whether a message has a receiver."""
@@ -40,7 +40,7 @@ def services(topic: str | None, as_json: bool, watch: bool, timeout: float, brok
     """
     with opened(broker, timeout) as client:
         while True:
-            servers = _ask(client, timeout, topic, wait=watch)
+            servers = ask_servers(client, timeout, topic, wait=watch)
             if as_json:
                 print_json([msgspec.to_builtins(server) for server in servers])
             else:
@@ -75,13 +75,15 @@ def ping(topic: str | None, timeout: float, broker: str | None) -> None:
 
     with opened(broker, timeout) as client:
         began = time.monotonic()
-        _ask(client, timeout, None, detail="stats", on_answer=tell)
+        ask_servers(client, timeout, None, detail="stats", on_answer=tell)
     if not found:
         near = nearest(topic or "", known)
         fail(1, f"no server serves {topic}" + (f"; did you mean {near}?" if near is not None else ""))
 
 
-def _ask(client: Client, timeout: float, topic: str | None, *, wait: bool = False, **options: Any) -> list[ServerInfo]:
+def ask_servers(
+    client: Client, timeout: float, topic: str | None, *, wait: bool = False, **options: Any
+) -> list[ServerInfo]:
     """Return the answers of all servers. Without any the command ends, unless it shall `wait`."""
     try:
         return ask(client, timeout, topic=topic, **options)

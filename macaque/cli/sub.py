@@ -26,7 +26,7 @@ __all__ = ["sub"]
 PATIENCE = 10.0
 """Seconds to connect and subscribe."""
 CREDIT = 1000
-"""The most messages that wait for being printed."""
+"""The most messages that wait to be printed."""
 
 
 @click.command()
@@ -37,8 +37,8 @@ CREDIT = 1000
 def sub(pattern: str, count: int | None, as_json: bool, broker: str | None) -> None:
     """Show the messages to topics that match PATTERN, until Ctrl-C.
 
-    In PATTERN, + is one level of a topic, and # any number of levels. Services get their messages as usual. But if a
-    topic has no service, its callers are not told so while this command listens there.
+    In PATTERN, + is one level of a topic, and # any number of levels. Services get their messages as usual. The callers
+    of a topic without a service wait for their timeout while this command listens to it.
     """
     quiet()
     try:
@@ -68,6 +68,7 @@ def sub(pattern: str, count: int | None, as_json: bool, broker: str | None) -> N
 
 
 def _view(connection: Connection, delivery: Delivery) -> Published:
+    """Return a message and its topic, which is empty if the message has none."""
     try:
         topic = connection.topic_of(decode(delivery.message).to or "")
     except MessageError:

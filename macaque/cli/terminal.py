@@ -1,10 +1,11 @@
-"""The parts that the commands share: error messages, output, and the option for the broker."""
+"""The parts that the commands share: error messages, output, and options."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -17,12 +18,15 @@ __all__ = [
     "Commands",
     "broker_option",
     "fail",
+    "indented_json",
     "json_line",
     "print_json",
     "quiet",
+    "reload_dir_option",
     "shortened",
     "table",
     "unusable_broker",
+    "workers_option",
 ]
 
 
@@ -41,6 +45,22 @@ class Commands(click.Group):
 
 broker_option = click.option(
     "--broker", metavar="URL", help="The URL of the broker. [default: MACAQUE_BROKER, or amqp://127.0.0.1:5672]"
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="COUNT",
+    help="Run COUNT processes.",
+)
+reload_dir_option = click.option(
+    "--reload-dir",
+    "reload_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Watch the files below PATH. May be given several times. [default: the current folder]",
 )
 
 
@@ -63,8 +83,13 @@ def quiet() -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, without control codes for a terminal."""
+    click.echo(indented_json(value))
+
+
+def indented_json(value: Any) -> str:
+    """Return a value as indented JSON, without control codes for a terminal."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=4).decode()
-    click.echo("\n".join(map(_escaped, text.split("\n"))))
+    return "\n".join(map(_escaped, text.split("\n")))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,11 +18,14 @@ from uuid import uuid4
 
 from macaque import dead_letter
 from macaque.client import REPLY_TTL, Client
+from macaque.control import cancel_topic, stream_topic
 from macaque.doctor.finding import Finding, Status
 from macaque.doctor.login import log_in
 from macaque.doctor.network import reach
 from macaque.errors import MacaqueError
-from macaque.exchange import Exchange, new_id, words
+from macaque.exchange import Exchange, words
+from macaque.ids import made_up_id
+from macaque.observe import discovery
 from macaque.server import Server
 from mqlight.addresses import Addresses, Endpoint
 from mqlight.delivery import Delivery
@@ -43,6 +46,8 @@ CALLS = 10
 SMALL = 1 << 20
 """Bytes: a limit below this is worth a warning."""
 LEAVE = 2.0
+NOTICE = '{"uuid": "macaque-doctor", "data": {"detail": "ping"}}'
+"""A one-way message that servers take and do not answer."""
 
 MakeProbe = Callable[..., Exchange]
 """`probe(client_id)` returns a probe that lasts until the end of the examination."""
@@ -104,7 +109,7 @@ class Examination:
                 probes.append(made)
                 return made
 
-            caller = new_id()
+            caller = made_up_id()
             arrived: SimpleQueue[float] = SimpleQueue()
             heard = served = False
             if self._calls:
@@ -119,6 +124,7 @@ class Examination:
                 yield self._try_reply(probe, f"response/{caller}", arrived if heard else None)
                 if self._dialect.name != "plain":
                     yield from self._try_dead_letters(probe)
+            yield from self._try_extras(probe)
             if heard and served:
                 yield self._call()
             yield self._size(probes)
@@ -188,6 +194,31 @@ class Examination:
         yield self._tried("dead letters", keep, lambda: self._may_subscribe(wanted))
         if self._dialect.name != "artemis":  # Artemis keeps an expired message in another place
             yield self._tried("dead letters", send, lambda: self._may_send(topic))
+
+    def _try_extras(self, probe: MakeProbe) -> Iterator[Finding]:
+        """Try what a caller and a service can do without."""
+        server = made_up_id()
+        cancelled, stream = cancel_topic(self._topic), stream_topic(server)
+        extras = (
+            ("cancel", cancelled, cancelled, "a cancelled request is run in vain"),
+            ("stream", f"{stream}/#", f"{stream}/1", "a stream ends after 32 parts"),
+            ("discovery", discovery.TOPIC, discovery.TOPIC, "`macaque services` does not list this server"),
+        )
+        service, caller = probe(server), probe()
+        for step, pattern, topic, loss in extras:
+            advice, said = "", []
+            try:
+                if self._serves:
+                    advice = self._may_subscribe(Wanted(server, pattern))
+                    service.subscribe(pattern, ttl=0)
+                    said.append(f"a service may subscribe to {pattern}")
+                if self._calls:
+                    advice = self._may_send(topic)
+                    caller.send(topic, ttl=1, data=NOTICE)
+                    said.append(f"a caller may send to {topic}")
+                yield self._found(step, Status.OK, ", and ".join(said))
+            except MQLightError as error:
+                yield self._found(step, Status.WARNING, f"{words(error)}, so that {loss}", advice)
 
     def _call(self) -> Finding:
         def call() -> str:

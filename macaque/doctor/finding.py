@@ -21,8 +21,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """The finding of one step."""
 
     step: str
-    """`name`, `tcp`, `tls`, `login`, `broker`, `limit`, `replies`, `share`, `send`, `reply`, `dead letters`, `call`,
-    `size` or `forget`."""
+    """`name`, `tcp`, `tls`, `login`, `broker`, `limit`, `replies`, `share`, `send`, `reply`, `dead letters`, `cancel`,
+    `stream`, `discovery`, `call`, `size` or `forget`."""
     status: Status
     said: str
     """The result in words."""

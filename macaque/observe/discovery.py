@@ -1,11 +1,10 @@
-"""The discovery of services: each server tells on `macaque/services` who it is, what it serves, and how that goes.
+"""The discovery of services: each server answers on `macaque/services` with its identity, services and figures.
 
 The answer is a service like any other, with credit of its own. So it does not wait behind functions that are busy.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import socket
 import sys
@@ -17,12 +16,13 @@ import msgspec
 import mqlight
 from macaque.client import Client
 from macaque.errors import abort
+from macaque.observe.info import ServerInfo, ServiceInfo, describe
 from macaque.registry import Registry, Service
 from macaque.worker import Worker
 from mqlight.amqp.topics import matches
 from mqlight.log import Log
 
-__all__ = ["TOPIC", "Ask", "ServerInfo", "ServiceInfo", "announcement", "ask", "on_announced"]
+__all__ = ["TOPIC", "Ask", "ServerInfo", "ServiceInfo", "announcement", "ask", "describe", "on_announced"]
 
 log = Log(__name__)
 
@@ -42,47 +42,6 @@ class Ask(msgspec.Struct, rename="camel"):
     """A topic. Only its services are told."""
 
 
-class ServiceInfo(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """One service of one server. A member without a value is missing in the answer."""
-
-    topic: str
-    share: str | None = None
-    credit: int | None = None
-    """The most requests that the server works on at a time."""
-    timeout: float | None = None
-    """Seconds in which the function must return."""
-    doc: str | None = None
-    request: dict[str, Any] | None = None
-    """The JSON Schema of the data of a request."""
-    reply: dict[str, Any] | None = None
-    """The JSON Schema of the data of a reply."""
-    calls: int | None = None
-    """Requests whose function has ended, since the server was started."""
-    errors: int | None = None
-    """Requests that ended in an error, or exceeded the timeout of the service."""
-    in_flight: int | None = None
-    """Requests that the server works on, or that wait there for a place."""
-    p50: float | None = None
-    """Seconds within which half of the last 1000 functions ended."""
-    p99: float | None = None
-    """Seconds within which 99 of 100 of them ended."""
-
-
-class ServerInfo(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """The answer of one server."""
-
-    id: str
-    """The client id of the server."""
-    host: str
-    pid: int
-    since: float
-    """When the server was started, in ms since 1970."""
-    version: str
-    """The version of macaque."""
-    python: str
-    services: list[ServiceInfo] | None = None
-
-
 def announcement(server_id: str, since: float, workers: Callable[[], Iterable[Worker]]) -> Service:
     """Return the service that answers for a server.
 
@@ -93,7 +52,7 @@ def announcement(server_id: str, since: float, workers: Callable[[], Iterable[Wo
     """
 
     def answer(question: Any) -> Any:
-        """Tell which server this is, what it serves, and how that goes."""
+        """Return the identity of this server, its services and their figures."""
         try:
             wanted = msgspec.convert(question or {}, Ask)
         except msgspec.ValidationError as error:
@@ -108,7 +67,7 @@ def announcement(server_id: str, since: float, workers: Callable[[], Iterable[Wo
         )
         if wanted.detail != "ping":
             info.services = [
-                _describe(worker, wanted.detail)
+                _tell(worker, wanted.detail)
                 for worker in workers()
                 if wanted.topic is None or matches(worker.service.topic, wanted.topic)
             ]
@@ -123,14 +82,9 @@ def on_announced(server_id: str, error: Exception | None) -> None:
         log.info("%s is not shown by `macaque services`, because the broker refuses it: %s", server_id, error)
 
 
-def _describe(worker: Worker, detail: Detail) -> ServiceInfo:
+def _tell(worker: Worker, detail: Detail) -> ServiceInfo:
     service, figures = worker.service, worker.figures
-    info = ServiceInfo(topic=service.topic, share=service.share_id)
-    if detail != "stats":
-        info.credit, info.timeout = service.credit, service.timeout
-        info.doc = inspect.getdoc(service.function)
-        schemas = service.codec.schema()
-        info.request, info.reply = schemas.get("request"), schemas.get("reply")
+    info = ServiceInfo(topic=service.topic, share=service.share_id) if detail == "stats" else describe(service)
     if detail != "info":
         info.calls, info.errors = figures.calls, figures.errors
         info.in_flight = worker.subscription.held + (0 if worker.overruns is None else worker.overruns.taken)

@@ -59,7 +59,7 @@ class Health:
         except OverflowError as error:
             raise OSError(f"{port} is not a port; give a number from 0 to 65535") from error
         self.port = int(self._http.server_port)
-        forks.register(self)
+        forks.register(self, Health._after_fork)
         threading.Thread(target=self._http.serve_forever, args=(POLL,), name="macaque-health", daemon=True).start()
         log.info("health of %s at http://%s:%d/readyz", server.client_id, host, self.port)
 
@@ -69,7 +69,7 @@ class Health:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Forget the port in the child of a fork, because it belongs to the parent."""
         self._http.socket.close()
 

@@ -22,6 +22,7 @@ from macaque.traces import Trace, incoming
 from mqlight.log import Log, attempt, report
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
 
 __all__ = ["Tracing", "tracing"]
@@ -36,8 +37,8 @@ MESSAGING_SYSTEM = "amqp"
 class Tracing:
     """Makes the spans of one client or server, with the tracer of OpenTelemetry's global provider.
 
-    The constructor imports OpenTelemetry. `provider` is another provider of tracers. A provider that fails is logged,
-    and costs nobody a call.
+    The constructor imports OpenTelemetry. `provider` is another provider of tracers. The error of a
+    provider is logged, and no call fails for it.
     """
 
     def __init__(self, client_id: str, provider: TracerProvider | None = None) -> None:
@@ -51,22 +52,32 @@ class Tracing:
 
     # The calling end
 
-    def begin(self, topic: str, uuid: str, url: str | None, *, one_way: bool) -> tuple[Span | None, Trace | None]:
-        """Begin the span of a call or a one-way message. Return it with the trace for the message."""
+    def begin(
+        self, topic: str, uuid: str, url: str | None, *, one_way: bool, trace: Trace | None = None
+    ) -> tuple[Span | None, Trace | None]:
+        """Begin the span of a call or a one-way message. Return it with the trace for the message.
+
+        Args:
+            trace: the trace that it continues if the program has no span at the moment.
+        """
         try:
-            span = self._begin(topic, uuid, url, one_way)
+            span = self._begin(topic, uuid, url, one_way, trace)
             return span, self._trace_of(span)
         except Exception:
             report(log, self.begin)
             return None, None
 
-    def _begin(self, topic: str, uuid: str, url: str | None, one_way: bool) -> Span:
+    def _begin(self, topic: str, uuid: str, url: str | None, one_way: bool, trace: Trace | None) -> Span:
+        parent = None
+        if trace is not None and not self._trace.get_current_span().get_span_context().is_valid:
+            parent = self._context_of(trace)
         attributes = _attributes(topic, uuid, "send", one_way)
         attributes["messaging.client.id"] = self._client_id
         attributes.update(_server(url))
         kinds = self._trace.SpanKind
         return self._tracer.start_span(
             f"send {topic}" if one_way else topic,
+            context=parent,
             kind=kinds.PRODUCER if one_way else kinds.CLIENT,
             attributes=attributes,
         )
@@ -74,7 +85,7 @@ class Tracing:
     def send(self, span: Span, call: Call, send: Callable[[], None]) -> None:
         """Send the request of a call. Its span ends with the call, or with the error of `send`."""
         # Call.exception does not convert the result, as that of a TypedCall does.
-        call.at_end(lambda ended: attempt(log, self._end, span, ended, Call.exception(ended)))
+        call._at_end(lambda ended: attempt(log, self._end, span, ended, Call.exception(ended)))
         try:
             send()
         except Exception as error:
@@ -85,7 +96,7 @@ class Tracing:
         if isinstance(error, Cancelled):
             span.set_attribute("error.type", "cancelled")
         elif isinstance(error, RemoteError):
-            self._failed(span, call.waits_for_reply, error.code, str(error))
+            self._failed(span, call._waits_for_reply, error.code, str(error))
         elif error is not None:
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(self._trace.StatusCode.ERROR, str(error))
@@ -104,12 +115,10 @@ class Tracing:
         if service.share_id is not None:
             attributes["messaging.consumer.group.name"] = service.share_id
         attributes["messaging.client.id"] = self._client_id
-        came = incoming(work)
-        carrier = {} if came is None else {"traceparent": came.parent, "tracestate": came.state or ""}
         kinds = self._trace.SpanKind
         span = self._tracer.start_span(
             f"process {service.topic}" if one_way else service.topic,
-            context=self._propagator.extract(carrier),
+            context=self._context_of(incoming(work)),
             kind=kinds.CONSUMER if one_way else kinds.SERVER,
             attributes=attributes,
         )
@@ -130,6 +139,12 @@ class Tracing:
         span.set_attribute("error.type", kind or str(code))
         span.set_status(self._trace.StatusCode.ERROR, message)
 
+    def _context_of(self, trace: Trace | None) -> Context:
+        """Return the context that continues a trace."""
+        return self._propagator.extract(
+            {} if trace is None else {"traceparent": trace.parent, "tracestate": trace.state or ""}
+        )
+
     def _trace_of(self, span: Span) -> Trace | None:
         """Return the trace that continues a span; None if there is no tracer."""
         carrier: dict[str, str] = {}
@@ -138,7 +153,7 @@ class Tracing:
 
 
 def tracing(client_id: str) -> Tracing | None:
-    """Return what makes the spans of a client or server, if the program uses OpenTelemetry."""
+    """Return the maker of the spans of a client or server, None if the program does not use OpenTelemetry."""
     return Tracing(client_id) if "opentelemetry.trace" in sys.modules else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -115,14 +114,11 @@ class Broker:
             connection.aside = service.kind is Kind.GENERATOR
             return make_worker(connection, service, **options)
 
-        twin = copy.copy(app)
+        twin = app._twin(self._connect, self._name(app.client_id))
         make_worker, twin._worker = twin._worker, worker  # type: ignore[method-assign, assignment]
-        twin._connect = self._connect  # type: ignore[assignment]
-        twin._broker, twin._security_options = ANYWHERE, None
         twin._debug = True
         twin._observer = None
         twin._exit = leave  # type: ignore[method-assign]
-        twin._begin(self._name(app.client_id))
         self._hub.loops.append(twin._loop)
         return twin
 
@@ -161,7 +157,7 @@ class Broker:
                 each._begin(each.client_id)
 
     def published(self, pattern: str = "#") -> list[Published]:
-        """Return the messages that were sent to topics that match a pattern, in order, also those nobody received.
+        """Return the messages that were sent to topics that match a pattern, in order, also those without receivers.
 
         Raises:
             TopicError: the pattern is not one.

@@ -1,4 +1,4 @@
-"""The heart of a broker in memory: what there is to do, the time, and the threads that do it.
+"""The order of events at a broker in memory: the tasks, the time, and the threads that do the tasks.
 
 The rules of this file:
 
@@ -284,7 +284,7 @@ class Hub:
     def _attend(
         self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], patience: float, turns: int
     ) -> None:
-        """Do what there is to do. Let the time jump when the other tasks of the loop have had some turns."""
+        """Do all tasks. Let the time jump when the other tasks of the loop have had some turns."""
         self.run()
         if future.done():
             return

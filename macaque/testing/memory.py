@@ -17,7 +17,7 @@ from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
 from mqlight.amqp.types import Condition, Handle, Outcome, Peer
 from mqlight.connection import State
-from mqlight.delivery import Delivery
+from mqlight.delivery import Delivery, hand_over
 from mqlight.dialects.base import Dialect
 from mqlight.errors import MQLightError, NetworkError, StoppedError
 from mqlight.log import Log
@@ -243,20 +243,13 @@ class Memory:
         on_delivery: Callable[[Delivery], None],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Subscription:
-        def deliver(delivery: Delivery) -> None:
-            try:
-                on_delivery(delivery)
-            except BaseException:
-                delivery.fail()
-                raise
-
         def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:
             delivery = Delivery(self, subscription, link, handle, data, settled)
             delivery.arrived = self._hub.now
             if lane is None:
-                deliver(delivery)
+                hand_over(delivery, on_delivery)
             else:
-                lane.submit(deliver, delivery)
+                lane.submit(hand_over, delivery, on_delivery)
 
         if lane is not None:
             lane.aside, self.aside = self.aside, False
@@ -294,8 +287,7 @@ class Memory:
 
     def add_credit(self, subscription: Subscription, messages: int) -> None:
         with self._hub.held():
-            subscription.credit += messages
-            subscription.top_up()
+            subscription.add_credit(messages)
         self._hub.go()
 
     def settle(self, delivery: Delivery, outcome: Outcome | None, condition: Condition | None) -> bool:

@@ -4,9 +4,9 @@
 ``COMPILED`` says whether the modules run compiled by mypyc or as plain Python.
 """
 
+from mqlight.amqp.connection import ConnectionHandler, Handler
 from mqlight.amqp.engine import Engine
-from mqlight.amqp.handlers import ConnectionHandler, Handler, LinkHandler
-from mqlight.amqp.link import Link
+from mqlight.amqp.link import Link, LinkHandler
 from mqlight.amqp.types import Condition, Handle, Outcome, Peer, Terminus
 
 __all__ = [

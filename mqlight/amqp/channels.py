@@ -32,10 +32,7 @@ class Channels:
             number += 1
             free = f"{name}~{number}"
         session = self._session()
-        link = Link(session, free, receiver, True)
-        connection.attached[(free, receiver)] = link
-        session.attaching[(free, receiver)] = link
-        connection.all_links[link] = None
+        link = session.attaching[(free, receiver)] = connection.new_link(session, free, receiver, True)
         return link
 
     def _session(self) -> Session:
@@ -44,7 +41,7 @@ class Channels:
         It is a new one if the peer's handle-max is reached and its channel-max allows another session.
         """
         session = self._current
-        if session is None or (len(session.handles) > session.peer_handle_max and self._free() <= self.peer_most):
+        if session is None or (session.handles > session.peer_handle_max and self._free() <= self.peer_most):
             session = self._current = self._add()
             session.write_begin()
         return session

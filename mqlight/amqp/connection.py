@@ -1,19 +1,34 @@
-"""Hold the state that the sessions and links of one AMQP connection share."""
+"""Hold the links of one AMQP connection, and the state that its sessions share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from mqlight.amqp.frames import PeerError
-from mqlight.amqp.handlers import Handler
+from mqlight.amqp.link import Link, LinkHandler
 from mqlight.amqp.output import Output
-from mqlight.amqp.types import Condition
-
-if TYPE_CHECKING:
-    from mqlight.amqp.link import Link
+from mqlight.amqp.sending import SessionState
+from mqlight.amqp.types import Condition, Peer
 
 MOST_DISCARDED: Final = 65536
 """The most frames to ended links and sessions before the connection ends. An honest peer has fewer on their way."""
+
+
+class ConnectionHandler(Protocol):
+    """The events of a connection. The rules of :class:`LinkHandler` hold."""
+
+    def on_open(self, peer: Peer) -> object:
+        """Take the peer's open frame."""
+
+    def on_attach(self, link: Link) -> object:
+        """Take a link that the peer attached, to accept or refuse it (``link.local`` is False), or answered."""
+
+    def on_close(self, condition: Condition | None) -> object:
+        """Take note that the connection is over: closed by the peer, failed or cut. Links get no on_detach."""
+
+
+class Handler(ConnectionHandler, LinkHandler, Protocol):
+    """The handler of an engine. It also handles each link that has no handler of its own."""
 
 
 class Connection:
@@ -28,7 +43,6 @@ class Connection:
         "max_message_size",
         "out",
         "partial",
-        "peer_frame",
         "usual",
         "usual_size",
     )
@@ -39,8 +53,6 @@ class Connection:
         self.closed = False
         """Whether the connection is over."""
         self.out = Output()
-        self.peer_frame = 512
-        """The largest frame that the peer takes (section 2.7.1)."""
         self.all_links: dict[Link, None] = {}
         self.attached: dict[tuple[str, bool], Link] = {}
         """The link by its name and whether this end receives on it (section 2.6.1)."""
@@ -52,6 +64,13 @@ class Connection:
         """Frames that came for links and sessions that this end has ended."""
         self.partial = 0
         """Bytes of messages that have begun and not ended."""
+
+    def new_link(self, session: SessionState, name: str, receiver: bool, local: bool) -> Link:
+        """Return a link of a session. It has the name from now on, also if another link has that name."""
+        link = Link(session, name, receiver, local, self.handler, self.max_message_size)
+        self.all_links[link] = None
+        self.attached[(name, receiver)] = link
+        return link
 
     def links(self) -> list[Link]:
         """Return the links in the order of their attachment."""

@@ -16,26 +16,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from mqlight.amqp import values
 from mqlight.amqp.constructors import ARRAY8, FALSE, KINDS, LIST0, TRUE, WIDTHS
-from mqlight.amqp.values import (
-    Array,
-    Byte,
-    Char,
-    CodecError,
-    Decimal32,
-    Decimal64,
-    Decimal128,
-    Described,
-    Float,
-    Int,
-    Short,
-    Symbol,
-    Timestamp,
-    Ubyte,
-    Uint,
-    Ulong,
-    Ushort,
-)
+from mqlight.amqp.values import Array, CodecError, Described
 
 MAX_DEPTH = 32
 """The deepest nesting of lists, maps, arrays and described values."""
@@ -144,25 +127,25 @@ def _boolean(raw: bytes) -> bool:
 _DECODERS_BY_TYPE: dict[str, Callable[[bytes], Any]] = {
     "null": lambda raw: None,
     "boolean": _boolean,
-    "ubyte": _unsigned_int(Ubyte),
-    "ushort": _unsigned_int(Ushort),
-    "uint": _unsigned_int(Uint),
-    "ulong": _unsigned_int(Ulong),
-    "byte": _signed_int(Byte),
-    "short": _signed_int(Short),
-    "int": _signed_int(Int),
+    "ubyte": _unsigned_int(values.Ubyte),
+    "ushort": _unsigned_int(values.Ushort),
+    "uint": _unsigned_int(values.Uint),
+    "ulong": _unsigned_int(values.Ulong),
+    "byte": _signed_int(values.Byte),
+    "short": _signed_int(values.Short),
+    "int": _signed_int(values.Int),
     "long": _signed_int(int),
-    "float": lambda raw: Float(struct.unpack(">f", raw)[0]),
+    "float": lambda raw: values.Float(struct.unpack(">f", raw)[0]),
     "double": lambda raw: struct.unpack(">d", raw)[0],
-    "decimal32": Decimal32,
-    "decimal64": Decimal64,
-    "decimal128": Decimal128,
-    "char": lambda raw: Char(raw.decode("utf-32-be")),
-    "timestamp": _signed_int(Timestamp),
+    "decimal32": values.Decimal32,
+    "decimal64": values.Decimal64,
+    "decimal128": values.Decimal128,
+    "char": lambda raw: values.Char(raw.decode("utf-32-be")),
+    "timestamp": _signed_int(values.Timestamp),
     "uuid": lambda raw: UUID(bytes=raw),
     "binary": lambda raw: raw,
     "string": lambda raw: raw.decode(),
-    "symbol": lambda raw: Symbol(raw.decode("ascii")),
+    "symbol": lambda raw: values.Symbol(raw.decode("ascii")),
 }
 _DECODERS: dict[int, Callable[[bytes], Any]] = {
     **{code: _DECODERS_BY_TYPE[kind] for code, kind in KINDS.items() if kind in _DECODERS_BY_TYPE},

@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from mqlight.amqp import dispositions
-from mqlight.amqp.attaching import attach
 from mqlight.amqp.channels import Channels
-from mqlight.amqp.connection import Connection
+from mqlight.amqp.connection import Connection, Handler
 from mqlight.amqp.fast_frames import take_disposition, take_transfer, take_transfers
 from mqlight.amqp.frames import (
     AMQP_HEADER,
@@ -44,7 +43,6 @@ from mqlight.amqp.frames import (
     u32,
 )
 from mqlight.amqp.greeting import Greeting
-from mqlight.amqp.handlers import Handler
 from mqlight.amqp.heartbeat import Heartbeat
 from mqlight.amqp.link import Link
 from mqlight.amqp.opening import MIN_FRAME, Opening, open_frame, read_open
@@ -211,11 +209,11 @@ class Engine(Connection):
             at_most_once: Whether messages are sent settled; None leaves it open.
         """
         mode = -1 if at_most_once is None else int(at_most_once)
-        return attach(self._channels.new_link(name, False), mode, Terminus(name), target)
+        return self._channels.new_link(name, False).attach(mode, Terminus(name), target)
 
     def attach_receiver(self, name: str, source: Terminus, *, at_most_once: bool) -> Link:
         """Attach a link to receive on. Its target equals its source, as in MQ Light clients."""
-        return attach(self._channels.new_link(name, True), int(at_most_once), source, source)
+        return self._channels.new_link(name, True).attach(int(at_most_once), source, source)
 
     def attach_pair(self, name: str, address: str) -> tuple[Link, Link]:
         """Attach a link for requests, and one of the same name for their answers (Link Pair 1.0)."""
@@ -223,7 +221,7 @@ class Engine(Connection):
         ends = [self._channels.new_link(name, receiver) for receiver in (False, True)]
         for link in ends:
             link.properties = {"paired": True}
-            attach(link, 1, node, node)
+            link.attach(1, node, node)
         return ends[0], ends[1]
 
     # Frames
@@ -342,7 +340,7 @@ class Engine(Connection):
             raise GarbledError("a second open frame came")
         theirs = read_open(fields)
         self._opened = True
-        self.peer_frame = theirs.max_frame_size
+        self.out.peer_frame = theirs.max_frame_size
         self._channels.peer_most = theirs.channel_max
         self._heartbeat.peer_idle = theirs.idle
         self.handler.on_open(theirs.peer)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mqlight.amqp.connection import Connection
-from mqlight.amqp.frames import SETTLED, TAG, TRANSFER_SIZE, UNSETTLED, u32, unpack_transfer
+from mqlight.amqp.frames import ACCEPTED_STATE, SETTLED, TAG, TRANSFER_SIZE, UNSETTLED, u32, unpack_transfer
 from mqlight.amqp.session import Session
 from mqlight.amqp.types import Outcome
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-_ACCEPTED: Final = b"\x00\x53\x24\x45"
 _accepted: Final = Outcome.ACCEPTED
 
 
@@ -25,33 +24,45 @@ def take_transfers(connection: Connection, data: bytes, at: int, end: int) -> in
 
     Return the offset of the first other frame. This is :func:`take_transfer` for plain Python.
     """
-    usual, most = connection.usual, connection.usual_size
+    usual, most, out = connection.usual, connection.usual_size, connection.out
     last = end - TRANSFER_SIZE
+    known = b""
     while at <= last and not connection.closed:
         size, head, number, tag_code, tag, state = unpack_transfer(data, at)
-        link = usual.get(head)
+        if head != known:
+            found = usual.get(head)
+            if found is None:
+                break
+            known, link, session, held = head, found, found.session, found.held
         stop = at + size
         if (
-            link is None
-            or stop > end
-            or tag != number
-            or link.session.expected != number
+            tag != number
+            or session.expected != number
             or tag_code != TAG
             or (state != UNSETTLED and state != SETTLED)
+            or stop > end
+            or size > most
+            or size < TRANSFER_SIZE
             or link.count >= link.limit
             or link.closed
             or link.incoming is not None
-            or not TRANSFER_SIZE <= size <= most
         ):
             break
-        session = link.session
         session.expected = (number + 1) & 0xFFFFFFFF
         session.next_in += 1
         link.count += 1
-        if state == UNSETTLED:
-            link.held.add(number)
-        link.handler.on_message(link, number, data[at + TRANSFER_SIZE : stop], state == SETTLED)
+        message = data[at + TRANSFER_SIZE : stop]
         at = stop
+        if state == SETTLED:
+            link.handler.on_message(link, number, message, True)
+            continue
+        held.add(number)
+        if link.handler.on_message(link, number, message, False) is True and number in held and not link.closed:
+            held.remove(number)
+            if number == out.last + 1 and out.state is ACCEPTED_STATE and out.channel == session.channel:
+                out.last = number
+            else:
+                out.add_disposition(session.channel, number, ACCEPTED_STATE, True)
     return at
 
 
@@ -135,7 +146,8 @@ def take_transfer(session: Session, data: bytes, at: i64, stop: i64) -> bool:
         tags[number] = data[tag_at + 1 : tag_at + 1 + data[tag_at]]
     if not settled:
         link.held.add(number)
-    link.handler.on_message(link, number, data[fields_end:stop], settled)
+    if link.handler.on_message(link, number, data[fields_end:stop], settled) is True and not settled:
+        link.settle(number, _accepted)
     if settled and tags:
         tags.pop(number, None)
     return True
@@ -175,7 +187,7 @@ def take_disposition(session: Session, data: bytes, at: i64, stop: i64) -> bool:
             at += 1
         else:
             return False
-        if data[at] != 0x41 or at + 5 > stop or data[at + 1 : at + 5] != _ACCEPTED:
+        if data[at] != 0x41 or at + 5 > stop or data[at + 1 : at + 5] != ACCEPTED_STATE:
             return False
         at += 5
         if at < stop and data[at:stop].strip(b"\x40\x41\x42"):

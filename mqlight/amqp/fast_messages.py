@@ -8,9 +8,12 @@ untrusted: a function returns None for a form that it does not know, and never r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct, error
+from typing import TYPE_CHECKING, Any, Final
 
-from mqlight.amqp.frames import u32
+from mqlight.amqp.frames import PLAIN, u32
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -40,6 +43,18 @@ _VALUE8: Final = tuple([_VALUE + start for start in _STRING8])
 _PROPERTIES8: Final = tuple([_PROPERTIES + bytes((size + 1, 7)) for size in range(255)])
 """The start of a properties section with seven fields, by the number of bytes in its fields."""
 _MOST_BODY: Final = 0x7FFFFF00
+_TEXT: Final = b"\x00\x53\x77\xa1"
+_FIELDS: Final = frozenset(range(3, 14))
+"""The possible numbers of fields in properties with a ``to``."""
+_NULL_STRING: Final = b"\x40\xa1"
+_SIZE_AT: Final = 4
+"""The offset of a header's size."""
+# In plain Python one call of struct is quicker than many operations on bytes.
+_ttl_start: Final[Callable[[bytes], Any]] = Struct(">10sI2s4sB").unpack_from
+_plain_start: Final[Callable[[bytes], Any]] = Struct(">12s4sB").unpack_from
+_ttl_properties: Final[Callable[[bytes], Any]] = Struct(">10sI2s4sBBB").unpack_from
+_bare_properties: Final[Callable[[bytes], Any]] = Struct(">4sBBB").unpack_from
+_value_start: Final[Callable[[bytes, int], Any]] = Struct(">4sB").unpack_from
 _MOST_TEXT: Final = 0x1000000
 
 
@@ -51,6 +66,10 @@ def _string(text: str) -> bytes:
     if size >= _MOST_TEXT:
         raise OverflowError("an address or id is 16 MiB or more")
     return b"\xb1" + size.to_bytes(4, "big") + raw
+
+
+_address: Final = lru_cache(4096)(_string)
+"""``_string`` of an address below 256 characters: many messages have the same address."""
 
 
 def text_message(
@@ -78,9 +97,11 @@ def text_message(
         raise OverflowError("the ttl is 2**32 ms or more, or the body 2 GiB or more")
     fields = b"".join(
         [
-            _NULL + _NULL if message_id is None else _string(message_id) + _NULL,
-            _NULL + _NULL if to is None else _string(to) + _NULL,
-            _NULL if reply_to is None else _string(reply_to),
+            _NULL if message_id is None else _string(message_id),
+            _NULL,
+            _NULL if to is None else _address(to) if len(to) < 256 else _string(to),
+            _NULL,
+            _NULL if reply_to is None else _address(reply_to) if len(reply_to) < 256 else _string(reply_to),
             _NULL if correlation_id is None else _string(correlation_id),
             content_type,
         ]
@@ -175,6 +196,26 @@ def is_first_delivery(data: bytes) -> bool:
 
 def text_body(data: bytes) -> bytes | None:
     """Return a string body in UTF-8, for a message of the usual form or of RabbitMQ's form; else None."""
+    if PLAIN:
+        try:
+            if data[_SIZE_AT] == _TTL_SIZE - _SIZE_AT - 1:
+                head, _, end, properties, length = _ttl_start(data)
+                place = 21 + length
+                known = head == TTL_HEADER and end in _TTL_HEADER_ENDS
+            else:
+                head, properties, length = _plain_start(data)
+                place = 17 + length
+                known = head in _PLAIN_HEADERS
+            value, count = _value_start(data, place)
+            place += 5
+            if known and properties == _PROPERTIES and value == _TEXT and place + count == len(data):
+                return data[place:]
+        except (IndexError, error):
+            pass
+    return _text_body(data)
+
+
+def _text_body(data: bytes) -> bytes | None:
     size: i64 = len(data)
     at: i64 = 0
     start: i64 = 0
@@ -207,6 +248,36 @@ def address_and_rest(data: bytes) -> tuple[bytes, int, bytes] | None:
     Returns:
         The ``to`` in UTF-8, the ttl in ms (0 if there is none), and all sections but the header.
     """
+    if PLAIN:
+        try:
+            if data[2] == 0x73:
+                properties, length, fields, code = _bare_properties(data)
+                ttl = place = 0
+            else:
+                head, ttl, end, properties, length, fields, code = _ttl_properties(data)
+                place = _TTL_SIZE
+                if head != TTL_HEADER or end != TTL_HEADER_END:
+                    return _address_and_rest(data)
+            stop = place + 5 + length
+            value, count = _value_start(data, stop)
+            start = place + (10 + data[place + 7] if code == 0xA1 else 9)
+            over = start + 1 + data[start]
+            if (
+                properties == _PROPERTIES
+                and value == _TEXT
+                and stop + 5 + count == len(data)
+                and (code == 0xA1 or code == 0x40)
+                and data[start - 2 : start] == _NULL_STRING
+                and over <= stop
+                and fields in _FIELDS
+            ):
+                return data[start + 1 : over], ttl, data[place:] if place else data
+        except (IndexError, error):
+            pass
+    return _address_and_rest(data)
+
+
+def _address_and_rest(data: bytes) -> tuple[bytes, int, bytes] | None:
     size: i64 = len(data)
     first: i64 = 0
     ttl = 0

@@ -42,6 +42,8 @@ AMQP_HEADER: Final = b"AMQP\x00\x01\x00\x00"
 SASL_HEADER: Final = b"AMQP\x03\x01\x00\x00"
 EMPTY: Final = b"\x00\x00\x00\x08\x02\x00\x00\x00"
 """A heartbeat (section 2.4.5)."""
+ACCEPTED_STATE: Final = b"\x00\x53\x24\x45"
+"""The state ``accepted`` of a disposition (section 3.4.2)."""
 U8: Final = 0xFF
 U16: Final = 0xFFFF
 U32: Final = 0xFFFFFFFF

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from mqlight.amqp.connection import Connection
 from mqlight.amqp.frames import GarbledError
 from mqlight.amqp.types import Condition
 
 
 class Incoming:
-    """One delivery that has begun and not ended. Its bytes count as unfinished bytes of the connection."""
+    """One delivery that has begun and not ended."""
 
-    __slots__ = ("_connection", "_format", "_parts", "number", "settled", "size", "unwanted")
+    __slots__ = ("_format", "_parts", "number", "settled", "size", "unwanted")
 
-    def __init__(self, connection: Connection, number: int, form: int, unwanted: bool) -> None:
-        self._connection = connection
+    def __init__(self, number: int, form: int, unwanted: bool) -> None:
         self._format = max(0, form)
         self._parts: list[bytes] = []
         self.number = number
@@ -43,12 +41,10 @@ class Incoming:
         """Add the payload of a transfer."""
         self._parts.append(payload)
         self.size += len(payload)
-        self._connection.partial += len(payload)
 
     def forget(self) -> bytes:
-        """Return the payload that has arrived, and stop counting its bytes."""
+        """Return the payload that has arrived, and keep none of it."""
         data = b"".join(self._parts)
         self._parts.clear()
-        self._connection.partial -= self.size
         self.size = 0
         return data

@@ -3,111 +3,114 @@
 The rules of this file:
 
 * Counts of deliveries and credit never wrap here. They are cut to 32 bits when they are written.
-* A message without credit, or without room in the session's window, waits in the link's queue.
 * A ``closed`` link is over for its owner. It is forgotten when the peer has detached it too.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from mqlight.amqp.attaching import write_attach
 from mqlight.amqp.codec import encode
 from mqlight.amqp.frames import (
+    ACCEPTED_STATE,
+    ATTACH,
     DETACH,
     FLOW,
-    PLAIN,
     REJECTED,
-    SETTLED,
-    TAG,
-    TRANSFER_SIZE,
     U32,
-    UNSETTLED,
     Fields,
     described_error,
     frame,
-    pack_transfer,
     performative,
+    transfer_head,
 )
-from mqlight.amqp.handlers import LinkHandler
 from mqlight.amqp.incoming import Incoming
-from mqlight.amqp.termini import SOURCE, TARGET, answered_terminus
+from mqlight.amqp.sending import SendingLink, SessionState
+from mqlight.amqp.termini import SOURCE, TARGET, answered_terminus, wanted_terminus
 from mqlight.amqp.types import Condition, Handle, Outcome, Terminus
-from mqlight.amqp.values import Described, Uint, Ulong
-from mqlight.amqp.waiting import Queued, send_later, unsent
+from mqlight.amqp.values import Described, Symbol, Ubyte, Uint, Ulong
 
-if TYPE_CHECKING:
-    from mqlight.amqp.session import Session
-
+OVERHEAD: Final = 64
+"""The most bytes that a transfer frame adds to the message in it."""
 _STATES: Final[dict[Outcome, bytes]] = {
-    Outcome.ACCEPTED: b"\x00\x53\x24\x45",
+    Outcome.ACCEPTED: ACCEPTED_STATE,
     Outcome.REJECTED: b"\x00\x53\x25\x45",
     Outcome.RELEASED: b"\x00\x53\x26\x45",
     Outcome.MODIFIED: b"\x00\x53\x27\xc0\x02\x01\x41",
     Outcome.UNDELIVERABLE: b"\x00\x53\x27\xc0\x03\x02\x41\x41",
 }
-_ACCEPTED: Final = b"\x00\x53\x24\x45"
 _RECEIVED: Final = b"\x00\x53\x23\xc0\x03\x02\x43\x44"
-_TAG: Final = b"\xa0\x04"
-_SETTLED: Final = b"\x43\x41"  # after the message format
-_UNSETTLED: Final = b"\x43\x42"
 _accepted: Final = Outcome.ACCEPTED
+_missing: Final = object()
 
 
-class Link:
+class LinkHandler(Protocol):
+    """The events of a link. No method may block, and all results but the True of ``on_message`` are ignored.
+
+    ``Engine.receive`` passes on an exception of a method.
+    """
+
+    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> object:
+        """Take a whole message that arrived.
+
+        Unless it is ``settled``, return True to accept it now, or call ``Link.settle`` now or later. A message that is
+        settled already stays so.
+        """
+
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> object:
+        """Take the outcome of messages that the peer settled together, in order.
+
+        ``Link.send`` got one of the ``tokens`` with each message.
+        """
+
+    def on_received(self, link: Link, token: Any) -> object:
+        """Take note that the peer works on a message and has not settled it (section 3.4.1)."""
+
+    def on_credit(self, link: Link) -> object:
+        """Take note of a flow for the link: a sending link may have credit now, a receiving link may be drained."""
+
+    def on_detach(self, link: Link, closed: bool, condition: Condition | None) -> object:
+        """Take note that the link is gone. Its handles are void; ``link.unsettled`` has the tokens not settled."""
+
+
+class Link(SendingLink):
     """One end of a link. ``handler`` gets its events. ``context`` is free for the link's owner."""
 
     __slots__ = (
-        "attached_here", "closed", "context", "count", "detached", "drain", "fault", "handle", "handler", "head",
-        "held", "incoming", "key", "late", "limit", "local", "max_message_size", "name", "out", "peer_handle",
-        "peer_max_message_size", "properties", "queue", "rcv_mode", "receiver", "refused", "remote_source",
-        "remote_target", "room", "session", "snd_mode", "source", "tags", "target", "unsettled",
+        "attached_here", "context", "drain", "fault", "handler", "held", "incoming", "local", "max_message_size",
+        "peer_handle", "peer_max_message_size", "properties", "rcv_mode", "refused", "remote_source", "remote_target",
+        "snd_mode", "source", "tags", "target",
     )  # fmt: skip
 
-    def __init__(self, session: Session, name: str, receiver: bool, local: bool) -> None:
-        self.session = session
-        self.name = name
-        self.receiver = receiver
-        """Whether this end receives."""
+    def __init__(
+        self,
+        session: SessionState,
+        name: str,
+        receiver: bool,
+        local: bool,
+        handler: LinkHandler,
+        max_message_size: int,
+    ) -> None:
+        super().__init__(session, name, receiver)
         self.local = local
         """Whether this end attached the link first."""
-        self.out = session.connection.out
-        self.handler: LinkHandler = session.connection.handler
+        self.handler = handler
         self.context: Any = None
-        self.closed = False
         self.fault: Condition | None = None
         """The peer's fault for which this end has ended the link."""
         self.refused = False
-        self.max_message_size = session.connection.max_message_size
+        self.max_message_size = max_message_size
         self.peer_max_message_size = 0
         """The most bytes that the peer takes in one message, 0 if the peer named no limit."""
         self.source = Terminus(None)
         """The source in the peer's attach. ``target`` likewise."""
         self.target = Terminus(None)
-        self.unsettled: dict[int, Any] = {}
-        """The token of each unsettled message of a sending link, oldest first."""
         self.held: set[Handle] = set()
         """The received messages of a receiving link that are not settled."""
-        self.handle = -1
         self.peer_handle = -1
         self.attached_here = False
-        self.detached = False
-        """Whether our detach is written."""
-        self.count = 0
-        """The number of deliveries on this link so far."""
-        self.limit = 0
-        """The highest ``count`` that is allowed. The difference is the credit (section 2.6.7)."""
         self.drain = False
         """Whether a drain is open: the peer asked a sending link for it, or this end as the receiver asked."""
-        self.head = b""
-        """The :func:`transfer_head` of a sending link."""
-        self.room = -1
-        """Bytes of a message that fit into one frame, -1 on a receiving link."""
-        self.queue: deque[Queued] = deque()
-        self.key = 0
-        self.late: dict[int, int] = {}
-        """The keys in ``unsettled`` of sent messages that waited before, by delivery number."""
         self.incoming: Incoming | None = None
         """The message that has begun to arrive."""
         self.tags: dict[int, bytes] | None = None
@@ -131,6 +134,13 @@ class Link:
 
     # Attaching
 
+    def attach(self, mode: int, source: Terminus, target: Terminus) -> Link:
+        """Ask the peer for the link. ``mode`` is the snd-settle-mode (section 2.8.2), -1 for none. Return the link."""
+        self.snd_mode = mode
+        self._write_attach(wanted_terminus(source, SOURCE), wanted_terminus(target, TARGET))
+        self.snd_mode = -1
+        return self
+
     def accept(self) -> None:
         """Answer the peer's attach with ``source`` and ``target``, and with its settle modes.
 
@@ -144,19 +154,49 @@ class Link:
             self.rcv_mode = 0
         if self.receiver and self.target.address is None and not self.target.coordinator:
             self.tags = {}
-        write_attach(self, source, target)
+        self._write_attach(source, target)
 
     def refuse(self, condition: Condition) -> None:
         """Answer the peer's attach with a null terminus, then detach (section 2.6.3). The handler is not called."""
         self.refused = True
         source, target = self.remote_source, self.remote_target
-        write_attach(
-            self,
+        self._write_attach(
             answered_terminus(self.source, source, SOURCE, False) if self.receiver else None,
             None if self.receiver else answered_terminus(self.target, target, TARGET, False),
         )
         self.detach(True, condition)
         self.closed = True
+
+    def _write_attach(self, source: Any, target: Any) -> None:
+        """Take a handle and write our attach (section 2.7.3). A second call does nothing."""
+        session = self.session
+        if self.attached_here or self.closed or session.ended:
+            return
+        self.attached_here = True
+        self.handle = session.take_handle()
+        properties: Any = None
+        if self.properties is not None:
+            properties = {Symbol(key): value for key, value in self.properties.items()}
+        most = Ulong(self.max_message_size) if self.receiver and self.max_message_size else None
+        fields: list[Any] = [
+            self.name,
+            Uint(self.handle),
+            self.receiver,
+            _mode(self.snd_mode),
+            _mode(self.rcv_mode),
+            source,
+            target,
+            None,  # an earlier link of this name has left no unsettled deliveries (section 2.6.13)
+            None,
+            None if self.receiver else Uint(0),
+            most,
+            None,
+            None,
+            properties,
+        ]
+        session.write(frame(session.channel, performative(ATTACH, fields)))
+        self.head = transfer_head(session.channel, self.handle)
+        self.room = -1 if self.receiver else min(self.out.peer_frame, 1 << 24) - OVERHEAD
 
     def detach(
         self, closed: bool = True, condition: Condition | None = None, info: dict[str, Any] | None = None
@@ -195,7 +235,7 @@ class Link:
             self.drain = True
             self.write_flow()
 
-    def come_to_nothing(self, number: int) -> None:
+    def forget_delivery(self, number: int) -> None:
         """Forget a received delivery that was aborted or ignored, and give the peer its credit back."""
         if self.tags:
             self.tags.pop(number, None)
@@ -225,42 +265,20 @@ class Link:
         ]
         session.write(frame(session.channel, performative(FLOW, fields)))
 
-    # Messages out
+    # Outcomes
 
-    def send(self, message: bytes, token: Any = None, settled: bool = False) -> None:
-        """Send an encoded message. Without credit it waits.
+    def on_outcomes(self, numbers: list[int], outcome: Outcome, condition: Condition | None) -> None:
+        unsettled, late = self.unsettled, self.late
+        keys = [late.pop(number, number) for number in numbers] if late else numbers
+        tokens = [unsettled.pop(key) for key in keys if key in unsettled]
+        if tokens and not self.closed:
+            self.handler.on_outcomes(self, tokens, outcome, condition)
 
-        Args:
-            message: The encoded message.
-            token: Any object. The handler gets it back with the message's outcome, unless ``settled``.
-            settled: Whether to send the message settled (at most once).
-
-        Raises:
-            ValueError: this end receives on the link.
-        """
-        session, out, size = self.session, self.out, len(message)
-        if self.count >= self.limit or session.next_out >= session.window or size > self.room or out.closed:
-            send_later(self, message, token, settled)
-            return
-        session.next_out += 1
-        self.count += 1
-        delivery = session.delivery
-        session.delivery = delivery + 1
-        number = delivery & 0xFFFFFFFF
-        if not settled:
-            self.unsettled[number] = token
-            session.unsettled[number] = self
-        size += TRANSFER_SIZE
-        parts = out.parts
-        if PLAIN:
-            parts.append(pack_transfer(size, self.head, number, TAG, number, SETTLED if settled else UNSETTLED))
-        else:
-            raw = number.to_bytes(4, "big")
-            parts.append(size.to_bytes(4, "big") + self.head + raw + _TAG + raw + (_SETTLED if settled else _UNSETTLED))
-        parts.append(message)
-        out.size += size
-
-    # Outcomes out
+    def on_received(self, number: int) -> None:
+        """Tell the handler that the peer works on a message (section 3.4.1)."""
+        token = self.unsettled.get(self.late.get(number, number), _missing)
+        if token is not _missing and not self.closed:
+            self.handler.on_received(self, token)
 
     def settle(self, handle: Handle, outcome: Outcome, condition: Condition | None = None) -> bool:
         """Settle a received message.
@@ -278,10 +296,10 @@ class Link:
         if outcome is _accepted:
             if self.tags:
                 self.tags.pop(handle, None)
-            if handle == out.last + 1 and out.state is _ACCEPTED and out.channel == self.session.channel:
+            if handle == out.last + 1 and out.state is ACCEPTED_STATE and out.channel == self.session.channel:
                 out.last = handle
             else:
-                out.add_disposition(self.session.channel, handle, _ACCEPTED, True)
+                out.add_disposition(self.session.channel, handle, ACCEPTED_STATE, True)
             return True
         state = _STATES[outcome]
         info: dict[str, Any] | None = None
@@ -321,19 +339,16 @@ class Link:
         self.handler.on_detach(self, True, None)
 
     def drop(self, closed: bool, condition: Condition | None) -> None:
-        """Forget the link, which voids its handles, and tell the handler."""
+        """End the link, which voids its handles, and tell the handler."""
         session = self.session
         already = self.closed
         self.closed = True
         self.limit = self.count
-        session.forget(self)
+        session.waiting.pop(self, None)
         for key in self.unsettled:
             session.unsettled.pop(key, None)
         for number in self.late:
             session.unsettled.pop(number, None)
-        if self.incoming is not None:
-            self.incoming.forget()
-            self.incoming = None
         if not already:
             self.handler.on_detach(self, closed, condition)
         self.late.clear()
@@ -341,6 +356,6 @@ class Link:
         self.unsettled.clear()
         self.held.clear()
 
-    def unsent(self) -> list[Any]:
-        """Return the tokens of the unsettled messages that the socket has not taken completely."""
-        return unsent(self)
+
+def _mode(value: int) -> Any:
+    return None if value < 0 else Ubyte(value)

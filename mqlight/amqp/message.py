@@ -11,6 +11,7 @@ The rules of this file:
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from operator import index
 from typing import Any
 from uuid import UUID
@@ -51,7 +52,7 @@ from mqlight.amqp.sections import (
 
 __all__ = ["Message", "MessageError", "decode", "encode", "header", "topic_of"]
 
-_uint_at = struct.Struct(">I").unpack_from
+_uint_at: Callable[[bytes, int], tuple[int]] = struct.Struct(">I").unpack_from
 _TEXTS = ("to", "subject", "reply_to", "group_id", "reply_to_group_id", "content_type", "content_encoding")
 _RANGES: tuple[tuple[str, int, int, str], ...] = (
     ("ttl", 0, 2**32, "0 to 2**32 - 1 ms"),
@@ -263,8 +264,8 @@ def first_time_to_live(data: bytes) -> int | None:
 
     Only the usual forms of the header are read. None means another form, or that a receiver may have acquired it.
     """
-    if data.startswith(TTL_HEADER) and data[14:16] == FIRST_TTL_HEADER_END:
-        return int(_uint_at(data, 10)[0])
+    if data[:10] == TTL_HEADER and data[14:16] == FIRST_TTL_HEADER_END:
+        return _uint_at(data, 10)[0]
     return 0 if data.startswith(FIRST_HEADER) else None
 
 

@@ -28,8 +28,8 @@ class Output:
     """
 
     __slots__ = (
-        "_block", "_block_at", "_listed", "_unsent", "channel", "closed", "first", "last", "parts", "settled", "size",
-        "state", "taken",
+        "_block", "_block_at", "_listed", "_unsent", "channel", "closed", "first", "last", "parts", "peer_frame",
+        "settled", "size", "state", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -38,6 +38,8 @@ class Output:
         """Bytes that the socket has not taken."""
         self.taken = 0
         """Bytes that the socket has taken."""
+        self.peer_frame = 512
+        """The largest frame that the peer takes (section 2.7.1)."""
         self.closed = False
         """Whether our close frame is written. Nothing may follow it (section 2.4.6)."""
         self._block = b""

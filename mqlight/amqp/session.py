@@ -31,73 +31,29 @@ from mqlight.amqp.frames import (
 )
 from mqlight.amqp.incoming import Incoming
 from mqlight.amqp.link import Link
+from mqlight.amqp.sending import WINDOW, SendingLink, SessionState
 from mqlight.amqp.termini import read_terminus
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.amqp.values import Uint, Ushort
-from mqlight.amqp.waiting import send_waiting
 
-WINDOW: Final = 2**31 - 1
 NO_NAME: Final = "sender-xxx"
 """The name that Proton's Messenger gives all its sending links, each on its own session."""
-_missing: Final = object()
 
 
-class Session:
-    """One session. ``begun`` says that the peer's begin has come, ``ended`` that our end is written."""
+class Session(SessionState):
+    """One session."""
 
-    __slots__ = (
-        "attaching",
-        "begun",
-        "channel",
-        "connection",
-        "delivery",
-        "ended",
-        "expected",
-        "free",
-        "handles",
-        "next_in",
-        "next_out",
-        "peer_channel",
-        "peer_handle_max",
-        "remote",
-        "unsettled",
-        "waiting",
-        "window",
-    )
+    __slots__ = ("attaching", "connection", "peer_channel", "peer_handle_max", "remote")
 
     def __init__(self, connection: Connection, channel: int) -> None:
+        super().__init__(connection.out, channel)
         self.connection = connection
-        self.channel = channel
         self.peer_channel = -1
         self.peer_handle_max = U32
-        self.begun = False
-        self.ended = False
-        self.next_out = 0
-        """The number of our next transfer."""
-        self.window = 0
-        """The first transfer number that the peer has no room for (section 2.5.6)."""
-        self.delivery = 0
-        """The number of our next delivery."""
-        self.next_in = 0
-        self.expected = -1
-        """The number of the peer's next delivery, -1 for any."""
-        self.handles: dict[int, Link] = {}
-        self.free: list[int] = []
         self.remote: dict[int, Link] = {}
         """Links by the peer's handle."""
         self.attaching: dict[tuple[str, bool], Link] = {}
         """Links that this end attached and the peer has not answered yet."""
-        self.unsettled: dict[int, Link] = {}
-        """The links of our unsettled deliveries, by delivery number."""
-        self.waiting: dict[Link, None] = {}
-        """Links with waiting messages."""
-
-    def write(self, data: bytes) -> None:
-        """Write a frame after the dispositions that wait."""
-        out = self.connection.out
-        if out.last >= 0:
-            out.flush()
-        out.write(data)
 
     def write_begin(self) -> None:
         """Write our begin (section 2.7.2)."""
@@ -125,19 +81,18 @@ class Session:
 
     def drop(self, condition: Condition | None) -> None:
         """Forget the links because the session is over."""
-        links = list(self.handles.values())
-        links += [link for link in self.remote.values() if link.handle < 0]
-        for link in links:
-            link.drop(False, condition)
+        for link in self.connection.links():
+            if link.session is self:
+                self._forget(link, False, condition)
 
-    def forget(self, link: Link) -> None:
-        """Forget a link."""
+    def _forget(self, link: Link, closed: bool, condition: Condition | None) -> None:
+        """Forget a link, and tell its handler."""
         connection = self.connection
         if self.remote.get(link.peer_handle) is link:
             del self.remote[link.peer_handle]
             connection.usual.pop(transfer_head(self.peer_channel, link.peer_handle), None)
-        if self.handles.get(link.handle) is link:
-            del self.handles[link.handle]
+        if link.handle >= 0:
+            self.handles -= 1
             self.free.append(link.handle)
         key = (link.name, link.receiver)
         if self.attaching.get(key) is link:
@@ -145,12 +100,10 @@ class Session:
         if connection.attached.get(key) is link:
             del connection.attached[key]
         connection.all_links.pop(link, None)
-        self.waiting.pop(link, None)
-
-    def flow_fields(self) -> list[Any]:
-        """Return the session's part of a flow (section 2.7.4)."""
-        next_in = Uint(self.next_in & U32) if self.begun else None
-        return [next_in, Uint(WINDOW), Uint(self.next_out & U32), Uint(WINDOW)]
+        if link.incoming is not None:
+            self._data_of(link.incoming)
+            link.incoming = None
+        link.drop(closed, condition)
 
     def _link(self, fields: Fields, what: str) -> Link:
         handle = fields.needed(0 if what != "flow" else 4, U32, "handle")
@@ -183,10 +136,8 @@ class Session:
         key = (name, receiver)
         link = self.attaching.pop(key, None)
         if link is None:
-            link = Link(self, name, receiver, False)
             self._steal(key, read_target.address)
-            connection.all_links[link] = None
-            connection.attached[key] = link
+            link = connection.new_link(self, name, receiver, False)
         link.peer_handle = handle
         if receiver:
             connection.usual[transfer_head(self.peer_channel, handle)] = link
@@ -223,7 +174,7 @@ class Session:
             for handle in sorted(link.held):
                 link.settle(handle, Outcome.RELEASED)
             link.detach(closed)
-        link.drop(closed, condition)
+        self._forget(link, closed, condition)
 
     # Flow
 
@@ -247,7 +198,7 @@ class Session:
                     link.limit = link.count - used + credit
                 link.drain = fields.flag(8)
         for waiting in list(self.waiting):
-            send_waiting(waiting)
+            waiting.send_waiting()
         echo = fields.flag(9)
         if link is None:
             if echo:
@@ -271,7 +222,7 @@ class Session:
         message = link.incoming
         if message is None:
             self._begin_delivery(link, fields, number)
-            message = link.incoming = Incoming(self.connection, number, form, resumed)
+            message = link.incoming = Incoming(number, form, resumed)
         elif (wrong := message.wrong(number, form)) is not None:
             link.fail(wrong)
         message.settled = message.settled or settled
@@ -279,19 +230,20 @@ class Session:
             link.incoming = None
         if link.closed:
             self.connection.discard()
-            message.forget()
+            self._data_of(message)
         elif aborted or message.unwanted:
-            message.forget()
+            self._data_of(message)
             if over:
-                link.come_to_nothing(message.number)
+                link.forget_delivery(message.number)
         else:
             message.add(payload)
+            self.connection.partial += len(payload)
             if link.max_message_size and message.size > link.max_message_size:
-                message.forget()
+                self._data_of(message)
                 reason = f"the message is larger than the {link.max_message_size} bytes that are allowed"
                 link.fail(Condition("amqp:link:message-size-exceeded", f"{reason} (max-message-size)"))
             elif over:
-                self.deliver(link, message.number, message.forget(), message.settled)
+                self.deliver(link, message.number, self._data_of(message), message.settled)
 
     def _begin_delivery(self, link: Link, fields: Fields, number: int) -> None:
         tag = fields.any(2)
@@ -306,34 +258,47 @@ class Session:
         if link.tags is not None and tag != number.to_bytes(4, "big"):
             link.tags[number] = tag
 
+    def _data_of(self, message: Incoming) -> bytes:
+        """Return the bytes that have arrived of a message. They count as unfinished no more."""
+        self.connection.partial -= message.size
+        return message.forget()
+
     def deliver(self, link: Link, number: int, message: bytes, settled: bool) -> None:
         """Give a whole message to the link's handler."""
         if not settled:
             link.held.add(number)
-        link.handler.on_message(link, number, message, settled)
+        if link.handler.on_message(link, number, message, settled) is True and not settled:
+            link.settle(number, Outcome.ACCEPTED)
         if settled and link.tags:
             link.tags.pop(number, None)
 
     # Outcomes
 
     def tell(self, numbers: Iterable[int], outcome: Outcome, condition: Condition | None) -> None:
-        """Tell the handlers the outcome of our unsettled deliveries ``numbers``, until the connection is over."""
-        unsettled, connection = self.unsettled, self.connection
+        """Tell the links the outcome of our unsettled deliveries ``numbers``, until the connection is over.
+
+        Deliveries of one link that follow each other are told together.
+        """
+        unsettled = self.unsettled
+        link: SendingLink | None = None
+        together: list[int] = []
         for number in numbers:
-            link = unsettled.pop(number, None)
-            if link is not None:
-                key = link.late.pop(number, number) if link.late else number
-                token = link.unsettled.pop(key, _missing)
-                if token is not _missing and not link.closed:
-                    link.handler.on_outcome(link, token, outcome, condition)
-                    if connection.closed:
+            owner = unsettled.pop(number, None)
+            if owner is None:
+                continue
+            if owner is not link:
+                if link is not None:
+                    link.on_outcomes(together, outcome, condition)
+                    if self.connection.closed:
                         return
+                link, together = owner, []
+            together.append(number)
+        if link is not None:
+            link.on_outcomes(together, outcome, condition)
 
     def mark(self, numbers: Iterable[int]) -> None:
-        """Tell the handlers that the peer works on our unsettled deliveries ``numbers`` (section 3.4.1)."""
+        """Tell the links that the peer works on our unsettled deliveries ``numbers`` (section 3.4.1)."""
         for number in numbers:
             link = self.unsettled.get(number)
-            if link is not None and not link.closed:
-                token = link.unsettled.get(link.late.get(number, number), _missing)
-                if token is not _missing:
-                    link.handler.on_received(link, token)
+            if link is not None:
+                link.on_received(number)

@@ -98,7 +98,7 @@ class Dialect:
         """Whether one link takes messages to all topics."""
 
     def source(self, wanted: Wanted) -> ReceivingLink:
-        """Return the link to receive on. Raises AddressError if the broker cannot do what is wanted."""
+        """Return the link to receive on. Raises AddressError if the broker has no such subscription."""
         capabilities = wanted.marks.capabilities
         return ReceivingLink(wanted.address, Terminus(wanted.address, timeout=wanted.ttl, capabilities=capabilities))
 

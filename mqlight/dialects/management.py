@@ -70,7 +70,7 @@ class Management:
         while self._ready and self._unsent and self._requests.credit > 0:
             self._requests.send(self._unsent.popleft(), settled=True)
 
-    # Events from the broker (engine.LinkHandler)
+    # Events from the broker (LinkHandler)
 
     def on_credit(self, link: Link) -> None:
         self._send()
@@ -93,7 +93,7 @@ class Management:
         if on_lost is not None:
             on_lost(condition or Condition("amqp:internal-error", "the server ended its management link"))
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         """Do nothing: requests are sent settled."""
 
     def on_received(self, link: Link, token: Any) -> None:

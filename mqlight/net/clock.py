@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -29,7 +30,8 @@ class Clock:
         self._crew = crew
         self._calls: list[Callable[[float], float | None]] = [tick]
         self._due = 0.0
-        self._alarm = threading.Event()
+        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Wakes the thread up. Unlike an Event it is whole after an exception of a signal's handler in `put`."""
         self._life = object()
         """The object that the thread was started with. A new object here ends the thread."""
         self._active = 0.0
@@ -45,12 +47,12 @@ class Clock:
     def stop(self) -> None:
         """Have the thread end soon, without waiting for its end."""
         self._life = object()
-        self._alarm.set()
+        self._alarm.put(None)
 
     def forget(self) -> None:
         """Return to the state before the start, in the child of a fork, which has no copy of the thread."""
         self._life = object()
-        self._alarm = threading.Event()
+        self._alarm = queue.SimpleQueue()
 
     def every(self, call: Callable[[float], float | None]) -> None:
         """Call ``call(now)`` as well, soon and then at the times that it returns."""
@@ -61,7 +63,7 @@ class Clock:
         """Have all functions called at ``at`` at the latest."""
         if at < self._due:
             self._due = at
-            self._alarm.set()
+            self._alarm.put(None)
 
     def _look_after(self) -> None:
         """Look after user code that begins, from now on: it may be over before the clock's thread can see that it runs.
@@ -69,7 +71,7 @@ class Clock:
         Otherwise the clock would sleep at once, and be woken again for the next function.
         """
         self._active = monotonic()
-        self._alarm.set()
+        self._alarm.put(None)
 
     def _run(self, life: object) -> None:
         crew, alarm = self._crew, self._alarm
@@ -95,8 +97,12 @@ class Clock:
                 crew.clock_sleeps = True
                 if crew.busy_since is not None or crew.stranded:  # that code began before it could see the clock asleep
                     wait = min(wait, PATIENCE)
-            alarm.wait(wait)
-            alarm.clear()
+            try:
+                alarm.get(timeout=wait)
+                while True:
+                    alarm.get_nowait()
+            except queue.Empty:
+                pass
             crew.clock_sleeps = False
         if crew.forgotten:
             forks.stay_out()

@@ -37,14 +37,12 @@ PATIENCE = 0.01
 """Seconds that a function may run on the reading thread before another thread takes over the reading role."""
 QUICK = 0.001
 """The longest average time of a lane's functions, in seconds, at which they run on the reading thread."""
+SHORT = QUICK / 10
+"""Seconds: a function as short as this does not change an average that is as short."""
 IDLE = 10.0
 """Seconds that a helper thread waits for work before it ends."""
 
 Task = Callable[[], object]
-
-
-def _nothing() -> None:
-    """Do nothing. This is the first task of the idle thread that is kept."""
 
 
 class _Told:
@@ -62,12 +60,12 @@ class _Told:
 class Lane:
     """A queue of functions. At most ``width`` run at a time, and they begin in the order of their submission."""
 
-    __slots__ = ("_crew", "_running", "_waiting", "_width", "mean")
+    __slots__ = ("_crew", "_waiting", "_width", "mean", "running")
 
     def __init__(self, crew: Crew, width: int) -> None:
         self._crew = crew
         self._width = width
-        self._running = 0
+        self.running = 0
         self._waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.mean = 0.0
         """The time of a function in this lane, in seconds: a moving average."""
@@ -76,28 +74,27 @@ class Lane:
         """Have ``function(*args)`` run soon, on any thread. An exception of the function is logged."""
         crew, waiting, me = self._crew, self._waiting, get_ident()
         waiting.append((function, args))
-        if crew.reader == me:
-            if len(waiting) == 1:  # else the lane is in ``ready``, or a thread runs it and will take this too
-                crew.ready.append(self)
+        try:
             if crew.reader == me:
-                return  # else another thread got the role meanwhile, and may be in the middle of a read
-        crew.help(self)
+                if len(waiting) == 1:  # else the lane is in ``ready``, or a thread runs it and will take this too
+                    crew.ready.append(self)
+                if crew.reader == me:
+                    return  # else another thread got the role meanwhile, and may be in the middle of a read
+            crew.help(self)
+        except BaseException:  # of a signal's handler: the clock finds a thread
+            crew.stranded.append(self)
+            raise
 
     @property
     def waiting(self) -> int:
         """The number of functions that wait."""
         return len(self._waiting)
 
-    def unclaim(self) -> None:
-        """Give a claimed place back. The caller holds the crew's lock."""
-        self._running -= 1
-
     def claim(self) -> bool:
         """Take a place of the lane, under the crew's lock. Return False if no function waits or no place is free."""
-        if self._waiting and self._running < self._width:
-            self._running += 1
-            return True
-        return False
+        free = bool(self._waiting) and self.running < self._width
+        self.running += free
+        return free
 
     def run(self, epoch: int | None = None) -> None:
         """Run the waiting functions on a claimed place. ``epoch`` is that of the reading thread, if it runs them."""
@@ -111,7 +108,7 @@ class Lane:
             except IndexError:
                 with crew.lock:
                     if not waiting:
-                        self._running -= 1
+                        self.running -= 1
                         return
                 continue
             if epoch is not None and began - told > QUICK:  # quick functions are not reported one by one
@@ -126,11 +123,12 @@ class Lane:
                 report(log, function)
             del function, args
             ended = monotonic()
-            self.mean += (ended - began - self.mean) / 8
-            began = ended
-            if epoch is not None and (self.mean > QUICK or not crew.keeps_reading(epoch)):
+            taken, began = ended - began, ended
+            if taken > SHORT or self.mean > SHORT:
+                self.mean += (taken - self.mean) / 8
+            if epoch is not None and (self.mean > QUICK or crew.epoch != epoch):
                 with crew.lock:
-                    self._running -= 1
+                    self.running -= 1
                 crew.help(self)
                 return
 
@@ -159,7 +157,8 @@ class Crew:
         self._name = name
         self._daemon = daemon
         self._read = read
-        self._epoch = 0
+        self.epoch = 0
+        """The number of the current holder of the reading role."""
         self._busy_with: Lane | None = None
         self.reader: int | None = None
         """The thread that has the reading role."""
@@ -180,8 +179,8 @@ class Crew:
         """Have a thread begin to read. Raises RuntimeError if no thread can be started."""
         with self.lock:
             self._stopped = self.forgotten = False
-            # The thread of this task becomes idle, and is the idle thread that is kept.
-            if not (self._start(_nothing) and self._hand_over()):
+            # The thread of the first task becomes idle, and is the idle thread that is kept.
+            if not (self._start(lambda: None) and self._hand_over()):
                 self._stopped = True
                 raise RuntimeError("the system has none for it")
 
@@ -189,7 +188,7 @@ class Crew:
         """Take the reading role from its thread. Threads end when no task is left."""
         with self.lock:
             self._stopped = True
-            self._epoch += 1
+            self.epoch += 1
             self.reader = self.busy_since = None
             waiting = {*self.ready, *self.stranded}
             self.ready.clear()
@@ -205,16 +204,12 @@ class Crew:
         self.lock = threading.Lock()
         self._tasks = queue.SimpleQueue()
         self._stopped = self.forgotten = True
-        self._epoch += 1
+        self.epoch += 1
         self.reader = self.busy_since = None
         self._idle = 0
         self.ready.clear()
         self.stranded.clear()
         self._left.clear()
-
-    def is_reader(self) -> bool:
-        """Return whether the calling thread has the reading role."""
-        return self.reader == get_ident()
 
     def run_ready(self, epoch: int) -> bool:
         """Run, on the reading thread, the functions that the last read caused. Return False if it lost its role."""
@@ -223,12 +218,12 @@ class Crew:
             try:
                 lane = ready.popleft()
             except IndexError:  # none is left, or stop() took them
-                return self._epoch == epoch
+                return self.epoch == epoch
             if lane.mean > QUICK:
                 self.help(lane)
                 continue
             with self.lock:
-                if self._epoch != epoch:
+                if self.epoch != epoch:
                     self._help(lane)
                     return False
                 claimed = lane.claim()
@@ -240,18 +235,18 @@ class Crew:
                     self.wake_clock()
                 lane.run(epoch)
                 with self.lock:
-                    if self._epoch != epoch:
+                    if self.epoch != epoch:
                         return False
                     self.busy_since = None
 
     def keeps_reading(self, epoch: int) -> bool:
         """Return whether the thread of ``epoch`` still has the reading role."""
-        return self._epoch == epoch
+        return self.epoch == epoch
 
     def begins(self, epoch: int, now: float) -> bool:
         """Take note that the reading thread begins another function. Return False if it has lost the role."""
         with self.lock:
-            if self._epoch != epoch:
+            if self.epoch != epoch:
                 return False
             self.busy_since = now
             return True
@@ -282,14 +277,19 @@ class Crew:
     def help(self, lane: Lane) -> None:
         """Give the lane threads of its own for its waiting functions."""
         with self.lock:
-            self._help(lane)
+            running = lane.running
+            try:
+                self._help(lane)
+            except BaseException:  # of a signal's handler: a place without a thread would block the lane
+                lane.running = running
+                raise
 
     def _help(self, lane: Lane) -> None:
         for _ in range(lane.waiting):
             if not lane.claim():
                 return
             if not self._start(lane.run):
-                lane.unclaim()
+                lane.running -= 1
                 if lane not in self.stranded:
                     self.stranded.append(lane)
                     if self.clock_sleeps:
@@ -307,10 +307,10 @@ class Crew:
 
     def _hand_over(self) -> bool:
         """Give the reading role to another thread. Return False, and keep the role, if there is no other thread."""
-        epoch = self._epoch + 1
+        epoch = self.epoch + 1
         if not self._start(lambda: self._begin_to_read(epoch)):
             return False
-        self._epoch = epoch
+        self.epoch = epoch
         self.busy_since = None
         self.reader = None
         lane, self._busy_with = self._busy_with, None
@@ -320,7 +320,7 @@ class Crew:
 
     def _begin_to_read(self, epoch: int) -> None:
         with self.lock:
-            if self._epoch != epoch:
+            if self.epoch != epoch:
                 return
             self.reader = get_ident()
         while self.keeps_reading(epoch):

@@ -12,7 +12,7 @@ _TLS = (b"\x15\x03", b"AMQP\x02")
 class Driver:
     """An engine and its socket.
 
-    Except for :meth:`receive`, :meth:`wait_writable` and :meth:`close`, the caller holds the owner's lock.
+    Except for :meth:`receive`, :meth:`close` and the two that wait, the caller holds the owner's lock.
     """
 
     __slots__ = (
@@ -27,6 +27,7 @@ class Driver:
         "receive",
         "speaks_tls",
         "url",
+        "wait_readable",
         "wait_writable",
     )
 
@@ -43,6 +44,7 @@ class Driver:
         self.broken: OSError | None = None
         """The error of :meth:`receive`."""
         self.receive = tcp.receive
+        self.wait_readable = tcp.wait_readable
         self.wait_writable = tcp.wait_writable
         self.close = tcp.close
         self.abort = tcp.abort

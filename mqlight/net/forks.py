@@ -1,33 +1,25 @@
 """Keep a forked child from sharing its parent's sockets, threads, and locks that another thread may hold.
 
 `multiprocessing`, `gunicorn --preload` and `os.fork` copy the memory of a process, but only the thread that forks. An
-object that owns a socket or threads registers itself here. Its ``after_fork`` runs in the child before any other code.
+object that owns a socket or threads registers a function here, which runs in the child before any other code.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import threading
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 __all__ = ["child_id", "register", "stay_out"]
 
 MOST_KEPT = 240
 """The most characters of a chosen client id that a child keeps. The rest is room for the child's own ending."""
 
-
-class Owner(Protocol):
-    """An owner of sockets, threads or locks that a child must not use."""
-
-    def after_fork(self) -> None:
-        """Let go of the parent's things in the child, without sending to a peer or taking a lock."""
-
-
-_owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
-_numbers = itertools.count()
+Owner = TypeVar("Owner")
+_functions: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 
 
 def child_id(chosen: str) -> str:
@@ -35,9 +27,13 @@ def child_id(chosen: str) -> str:
     return f"{chosen[:MOST_KEPT]}.{secrets.token_hex(4)}"
 
 
-def register(owner: Owner) -> None:
-    """Have ``owner.after_fork()`` called in every child that is forked while the owner lives."""
-    _owners[next(_numbers)] = owner
+def register(owner: Owner, function: Callable[[Owner], None]) -> None:
+    """Have ``function(owner)`` called in every child that is forked while the owner lives.
+
+    Args:
+        function: makes the owner leave the parent's sockets, threads and locks. It sends nothing, and takes no lock.
+    """
+    _functions[owner] = function
 
 
 _for_ever = threading.Lock()
@@ -58,8 +54,8 @@ def stay_out() -> None:
 def _after_fork() -> None:
     global _survivor
     _survivor = threading.get_ident()
-    for _, owner in sorted(_owners.items(), reverse=True):  # an owner registers after the owners that it uses
-        owner.after_fork()
+    for owner, function in reversed(list(_functions.items())):  # an owner registers after the owners that it uses
+        function(owner)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -19,6 +19,9 @@ _FOR_EVER = 3600.0
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset, and drops unsent bytes."""
 
+BRIEF = 0.02
+"""The most seconds of :meth:`Tcp.wait_readable`."""
+
 
 class Tcp:
     """A connected socket.
@@ -41,22 +44,37 @@ class Tcp:
         try:
             if self._tls is not None:
                 self._early = _shake_hands(self._sock, self._tls)
-            # A second object for the same socket: each has its own time-out, and this one never waits.
+            # More objects for the same socket: each has its own time-out. One never waits, and one waits briefly.
             self._out = self._sock.dup()
+            self._glance = self._sock.dup()
         except BaseException:
             self._sock.close()
             raise
         self._out.settimeout(0)
+        self._glance.settimeout(BRIEF)
         self._guard = threading.Lock()
         self._receiving = False
         self._closed = False
         self._sock.settimeout(_FOR_EVER)
 
-    def receive(self) -> bytes:
+    def wait_readable(self) -> bool:
+        """Wait until there is something to receive, at most ``BRIEF`` seconds. An interrupt of it loses no bytes."""
+        try:
+            self._glance.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        except OSError:
+            pass  # receive raises it too, or knows that the socket was closed
+        return True
+
+    def receive(self, patient: bool = True) -> bytes:
         """Wait for bytes and return them, empty at the end.
 
+        Args:
+            patient: Whether to wait for the rest of a TLS record of which a part is there.
+
         Raises:
-            TimeoutError: no bytes came for an hour. The caller can ignore it.
+            TimeoutError: no bytes came for an hour, or there is a part of a TLS record. The caller can ignore it.
             OSError: the connection failed.
         """
         if self._early:
@@ -74,6 +92,8 @@ class Tcp:
                 with self._tls_lock:
                     if data := self._tls.receive(data):
                         return data
+                if not patient:
+                    raise TimeoutError("a part of a TLS record came")
         finally:
             with self._guard:
                 self._receiving = False
@@ -134,8 +154,8 @@ class Tcp:
     def forget(self) -> None:
         """Close the inherited descriptors in the child of a fork, and send nothing to the peer."""
         self._closed = True
-        self._sock.close()
-        self._out.close()
+        for sock in (self._sock, self._out, self._glance):
+            sock.close()
 
     def _close(self, how: int) -> None:
         with self._guard:
@@ -149,6 +169,7 @@ class Tcp:
             except OSError:
                 pass  # the peer was quicker
             self._out.close()
+            self._glance.close()
             if not self._receiving:
                 self._sock.close()
 

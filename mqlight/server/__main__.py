@@ -148,6 +148,7 @@ def _limit_options(command: click.Group) -> click.Group:
 @click.option(
     "--like-ibm-mq", is_flag=True, help="Apply the limits of IBM MQ's AMQP channel, to test a client against them."
 )
+@click.option("--leave-with-parent", is_flag=True, hidden=True)  # macaque dev
 @click.option("--verbose", is_flag=True, help="Log each connection when it opens and closes, like --log-level info.")
 @click.option(
     "--log-level", type=click.Choice(LEVELS), show_default="warning", help="Log lines of this level and above."

@@ -25,10 +25,10 @@ from mqlight.server.journal import GRACE, Batch, Journal, Put, Receipt, Tell
 from mqlight.server.limits import FULL, Limits
 from mqlight.server.observer import Observer
 from mqlight.server.publication import Publication
-from mqlight.server.queued import Queued, Stored
+from mqlight.server.queued import USUAL, Queued, Stored
 from mqlight.server.records import Records
 
-_accepted: Final = Outcome.ACCEPTED
+_taken: Final[tuple[Outcome | None, Condition | None]] = (Outcome.ACCEPTED, None)
 
 
 class Broker:
@@ -43,7 +43,8 @@ class Broker:
         self.capacity = Capacity(self.limits, self.destinations)
         self.published = 0
         """The number of accepted messages that went to at least one destination."""
-        self._dispatcher = Dispatcher(self.records, self._abandoned)
+        self.dispatcher = Dispatcher(self.records, self._abandoned)
+        self._most = self.limits.queue_bytes
         self._sequence = 0
         self._number = 0
 
@@ -72,11 +73,14 @@ class Broker:
             message cannot be kept. A rejected message goes to no destination. The outcome is None if ``tell`` gets the
             result, shortly before the return or later.
         """
-        found, bare = self.directory.find(message.topic), message.bare
+        found, bare = self.directory.by_topic.find(message.topic), message.bare
         if not found:
             return Outcome.RELEASED, None
         size = len(message.rest)
-        refusal = self.capacity.take(found, size, now) or self._refusal(found, size, now)
+        refusal = self.capacity.take(found, size, now)
+        for destination in found:
+            if refusal is None and (destination.queue or size > self._most):
+                refusal = self._refusal(destination, size, now)
         if refusal is not None:
             return Outcome.REJECTED, refusal
         expires = None if message.ttl is None else now + message.ttl / 1000
@@ -86,6 +90,7 @@ class Broker:
             if journal.failing is not None:
                 return Outcome.REJECTED, _not_kept(journal.failing)
             receipt = Receipt(tell)
+        usual = receipt is None and message.priority == USUAL and not (message.delivery_count or message.durable)
         self.published += 1
         observer = self.records.observer
         story = None if observer is None or observer.allowance <= 0 else observer.published(message, now, sender)
@@ -93,7 +98,9 @@ class Broker:
             self._sequence += 1
             destination.arrived += 1
             consumer = None if destination.queue else destination.next_consumer()
-            if receipt is None or journal is None or not destination.ttl:
+            if usual:
+                queued = Queued(message.rest, USUAL, 0, expires, self._sequence)
+            elif receipt is None or journal is None or not destination.ttl:
                 queued = Queued.of(message, expires, self._sequence)
             else:
                 queued = Stored.of(message, expires, self._sequence)
@@ -103,8 +110,8 @@ class Broker:
             if story is not None:
                 queued.trace = story.trace(destination, queued)
             if consumer is not None:
-                if not self._dispatcher.give(destination, consumer, queued, now):
-                    self._dispatcher.dispatch(destination, now)
+                if not self.dispatcher.give(destination, consumer, queued, now):
+                    self.dispatcher.dispatch(destination, now)
             elif self.capacity.is_full(destination, size):
                 destination.dropped += 1
                 if (trace := self.records.trace(destination, queued)) is not None:
@@ -114,19 +121,18 @@ class Broker:
         if receipt is not None:
             receipt.safe()
             return None, None
-        return _accepted, None
+        return _taken
 
-    def _refusal(self, found: tuple[Destination, ...], size: int, now: float) -> Condition | None:
-        """Return the reason why one of the destinations refuses a message of ``size`` bytes; None if none does."""
-        capacity, most = self.capacity, self.limits.queue_bytes
-        for destination in found:
-            if (destination.queue or size > most) and capacity.is_full(destination, size):
-                if now - destination.searched_at >= RECOUNT:
-                    destination.searched_at = now
-                    self._dispatcher.drop_expired(destination, now)
-                taken = not destination.queue and destination.next_consumer() is not None
-                if capacity.is_full(destination, size) and not taken and not destination.lossy:
-                    return capacity.fullness(destination)
+    def _refusal(self, destination: Destination, size: int, now: float) -> Condition | None:
+        """Return the reason why a destination refuses a message of ``size`` bytes; None if it takes the message."""
+        capacity = self.capacity
+        if capacity.is_full(destination, size):
+            if now - destination.searched_at >= RECOUNT:
+                destination.searched_at = now
+                self.dispatcher.drop_expired(destination, now)
+            taken = not destination.queue and destination.next_consumer() is not None
+            if capacity.is_full(destination, size) and not taken and not destination.lossy:
+                return capacity.fullness(destination)
         return None
 
     def subscribe(
@@ -184,11 +190,11 @@ class Broker:
             return
         consumer.credit = credit
         if consumer.destination.queue or consumer.destination.refused:
-            self._dispatcher.dispatch(consumer.destination, now)
+            self.dispatcher.dispatch(consumer.destination, now)
 
     def settle(self, consumer: Consumer, message: Queued, outcome: Outcome, now: float) -> None:
-        """Settle a message. A released or modified one goes back; a modified one counts as a delivery attempt."""
-        self._dispatcher.settle(consumer, message, outcome, now)
+        """Settle a message: see :meth:`Dispatcher.settle`."""
+        self.dispatcher.settle(consumer, [message], outcome, now)
 
     def unsubscribe(self, consumer: Consumer, unsettled: Iterable[Queued], now: float, *, forget: bool) -> None:
         """End a consumer and give its unsettled messages back. ``forget`` sets the destination's time to live to 0.
@@ -198,11 +204,11 @@ class Broker:
         if consumer.over:
             return
         destination = consumer.destination
-        self._dispatcher.end(consumer, unsettled, now)
+        self.dispatcher.end(consumer, unsettled, now)
         if forget:
             self.records.set_life(destination, 0.0, None)
         if destination.consumers:
-            self._dispatcher.dispatch(destination, now)
+            self.dispatcher.dispatch(destination, now)
         else:
             self._abandoned(destination, now)
 
@@ -234,7 +240,7 @@ class Broker:
             if message.trace is not None:
                 message.trace.restored(message, now)
             destination.put_back(message)
-        self._dispatcher.dispatch(destination, now)
+        self.dispatcher.dispatch(destination, now)
         return True
 
     def drop(self, destination: Destination) -> bool:
@@ -252,11 +258,11 @@ class Broker:
     @property
     def wake_at(self) -> float | None:
         """The time of the next call of :meth:`wake`; None while no message rests."""
-        return self._dispatcher.wake_at
+        return self.dispatcher.wake_at
 
     def wake(self, now: float) -> None:
         """Give out the messages whose rest has ended."""
-        self._dispatcher.wake(now)
+        self.dispatcher.wake(now)
 
     def sweep(self, now: float) -> None:
         """Forget destinations and messages whose time to live has ended. Call this about once a second."""
@@ -265,7 +271,7 @@ class Broker:
             if destination.forget_at is not None and destination.forget_at <= now:
                 self._forget(destination)
             else:
-                self._dispatcher.drop_expired(destination, now)
+                self.dispatcher.drop_expired(destination, now)
 
     def _forget(self, destination: Destination) -> None:
         self.records.set_life(destination, 0.0, None)

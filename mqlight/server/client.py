@@ -1,9 +1,10 @@
-"""A client of the server as the broker and the client's links see it: who it is, and what it holds."""
+"""A client of the server as the broker and the client's links see it: its identity, and the messages that it holds."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from mqlight.amqp.engine import Engine
 from mqlight.amqp.link import Link
@@ -19,7 +20,7 @@ MEASURED = 256 * 1024
 """Bytes of unread output that a client may always have, and bytes of input between two measurements."""
 TOPICS = 1000
 """The most topics whose permissions a connection caches."""
-_UNKNOWN = Condition("")
+UNKNOWN: Final = Condition("")
 
 
 class Served:
@@ -91,7 +92,8 @@ class Client:
         """Bytes that wait for the client to read, as last reported to the broker."""
         self.clogged = False
         """Whether the client gets no messages because it does not read."""
-        self._topics: dict[str, Condition | None] = {}
+        self.refusals: dict[str, Condition | None] = {}
+        """The known answers of :meth:`refusal_to_send`, by topic."""
 
     def __str__(self) -> str:
         return f"{self.address} {self.client_id}"
@@ -107,9 +109,9 @@ class Client:
         return self.ended_links_sent + sum(each.sent for each in self.served.values())
 
     def refusal_to_send(self, topic: str) -> Condition | None:
-        """Return the reason why the user may not send to a topic, or None. The answer is cached."""
-        refusal = self._topics.get(topic, _UNKNOWN)
-        return self._refusal_to_send(topic) if refusal is _UNKNOWN else refusal
+        """Return the reason why the user may not send to a topic, or None. Keep the answer in ``refusals``."""
+        refusal = self.refusals.get(topic, UNKNOWN)
+        return self._refusal_to_send(topic) if refusal is UNKNOWN else refusal
 
     def _refusal_to_send(self, topic: str) -> Condition | None:
         refusal = None
@@ -121,9 +123,9 @@ class Client:
             refusal = self.user.refusal("send", topic)
         if refusal is not None:
             log.warning("%s: %s", self, refusal.description)
-        if len(self._topics) >= TOPICS:
-            self._topics.clear()
-        self._topics[topic] = refusal
+        if len(self.refusals) >= TOPICS:
+            self.refusals.clear()
+        self.refusals[topic] = refusal
         return refusal
 
     def count_unsent(self) -> None:

@@ -16,15 +16,12 @@ class Directory:
     def __init__(self, limits: Limits) -> None:
         self.by_name: dict[DestinationName, Destination] = {}
         self._limits = limits
-        self._by_topic: PatternMap[Destination] = PatternMap()
+        self.by_topic: PatternMap[Destination] = PatternMap()
+        """The destinations by their patterns."""
         self._by_link: dict[tuple[str | int | None, str], Destination] = {}
         """Destinations of plain addresses that outlive their links, by client and link name."""
         self._of_user: Counter[str | None] = Counter()
         self._of_client: Counter[Owner] = Counter()
-
-    def find(self, topic: str) -> tuple[Destination, ...]:
-        """Return the destinations whose patterns match a topic."""
-        return self._by_topic.find(topic)
 
     def lasting(self, client_id: str, link: str) -> Destination | None:
         """Return the lasting destination of a client's link with a plain address, or None. ``link`` is its name."""
@@ -47,7 +44,7 @@ class Directory:
         """Add a destination that has another name than the others."""
         name, owner = destination.name, destination.owner
         self.by_name[name] = destination
-        self._by_topic.add(name.pattern, destination)
+        self.by_topic.add(name.pattern, destination)
         self._of_user[owner.user] += 1
         self._of_client[owner] += 1
         if isinstance(name.link, str):
@@ -57,7 +54,7 @@ class Directory:
         """Remove a destination."""
         name, owner = destination.name, destination.owner
         del self.by_name[name]
-        self._by_topic.remove(name.pattern, destination)
+        self.by_topic.remove(name.pattern, destination)
         self._of_user[owner.user] -= 1
         self._of_client[owner] -= 1
         if not self._of_user[owner.user]:

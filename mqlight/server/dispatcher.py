@@ -37,7 +37,7 @@ class Dispatcher:
     """Gives messages to consumers.
 
     Args:
-        records: Get what becomes of the messages.
+        records: Get the outcome of each message.
         on_abandoned: Called ``(destination, now)`` when a consumer failed that was the destination's last one.
     """
 
@@ -71,7 +71,7 @@ class Dispatcher:
         message.given += 1
         consumer.taken += 1
         if message.trace is not None:
-            message.trace.given(consumer, now)
+            message.trace.given(consumer.client, consumer.at_most_once, now)
         try:
             consumer.deliver(message, now)
         except Exception:
@@ -87,28 +87,38 @@ class Dispatcher:
             self._records.done(message)
         return True
 
-    def settle(self, consumer: Consumer, message: Queued, outcome: Outcome, now: float) -> None:
-        """Settle a message: see :meth:`mqlight.server.broker.Broker.settle`."""
+    def settle(self, consumer: Consumer, messages: Iterable[Queued], outcome: Outcome, now: float) -> None:
+        """Settle messages. A released or modified one goes back; a modified one counts as a delivery attempt."""
         if consumer.over:
-            return  # the message has already gone back
-        consumer.holds -= 1
+            return  # the messages have already gone back
+        if outcome is not _accepted and outcome is not Outcome.REJECTED:
+            for message in messages:
+                self._give_back(consumer, message, outcome, now)
+            return
         records, destination = self._records, consumer.destination
-        if outcome is _accepted or outcome is Outcome.REJECTED:
+        for message in messages:
+            consumer.holds -= 1
             if destination.refusers:
                 destination.refusers.pop(message.sequence, None)
             if message.stored:
                 records.done(message)
             trace = message.trace if outcome is _accepted else records.trace(destination, message)
             if trace is not None:
-                trace.settled(consumer, outcome, now)
+                trace.settled(consumer.client, outcome, now)
+
+    def _give_back(self, consumer: Consumer, message: Queued, outcome: Outcome, now: float) -> None:
+        """Give a released or modified message its place in the destination back."""
+        if consumer.over:
             return
+        consumer.holds -= 1
+        records, destination = self._records, consumer.destination
         if outcome is Outcome.MODIFIED:
             records.tried(message)
         message.begun, message.losses = False, 0
         if outcome is Outcome.UNDELIVERABLE:
             destination.refusers.setdefault(message.sequence, set()).add(consumer)
         if (trace := records.trace(destination, message)) is not None:
-            trace.settled(consumer, outcome, now)
+            trace.settled(consumer.client, outcome, now)
         destination.put_back(message)
         self.dispatch(destination, now)
 
@@ -133,7 +143,7 @@ class Dispatcher:
         message.begun = False
         message.losses += 1
         if (trace := self._records.trace(destination, message)) is not None:
-            trace.lost(consumer, now)
+            trace.lost(consumer.client, now)
         if message.losses == 1:
             destination.put_back(message)
         else:

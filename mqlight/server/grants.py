@@ -34,7 +34,7 @@ class Grants:
         self.client = client
         self._number = sources.number()
         self._made: set[str] = set()
-        """Addresses that the server made for this client. The client may use them whatever its permissions are."""
+        """Addresses that the server made for this client, which needs no permission for them."""
 
     def attach(self, link: Link) -> Condition | None:
         """Answer the attach of a link. Return the reason if it is refused, which the caller tells the client."""

@@ -24,19 +24,19 @@ PRODUCT = "IBM MQ, as the mqlight server plays it"
 class IbmMqPublisher(Publisher):
     """A link that a client sends on, with the limits of IBM MQ."""
 
-    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> bool | None:
         wrong = _wrong(data)
         if wrong is None or settled:
-            super().on_message(link, handle, data, settled)
-        else:
-            link.settle(handle, Outcome.REJECTED, Condition("amqp:not-implemented", wrong))
+            return super().on_message(link, handle, data, settled)
+        link.settle(handle, Outcome.REJECTED, Condition("amqp:not-implemented", wrong))
+        return None
 
 
 class IbmMqConsumerLink(ConsumerLink):
     """A link that a client receives on, with the limits of IBM MQ."""
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
-        super().on_outcome(link, token, outcome, condition)
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
+        super().on_outcomes(link, tokens, outcome, condition)
         if outcome is not Outcome.ACCEPTED:
             name = outcome.name.lower()
             reason = f"like IBM MQ, this server takes only the outcome accepted, not {name}"

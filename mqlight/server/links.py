@@ -11,9 +11,17 @@ from functools import partial
 from typing import Any, Final
 
 from mqlight.amqp.link import Link
-from mqlight.amqp.message import MessageError, header
+from mqlight.amqp.message import MessageError
+from mqlight.amqp.sections import (
+    FIRST_HEADER,
+    FIRST_TTL_HEADER_END,
+    PLAIN_HEADER,
+    TTL_HEADER,
+    TTL_HEADER_END,
+    header,
+)  # fmt: skip
 from mqlight.amqp.types import Condition, Handle, Outcome
-from mqlight.server.client import Client, Served
+from mqlight.server.client import UNKNOWN, Client, Served
 from mqlight.server.destination import Consumer, DestinationName
 from mqlight.server.limits import FULL, TOO_LARGE
 from mqlight.server.publication import read_publication
@@ -23,10 +31,9 @@ log = logging.getLogger(__name__)
 
 SENDER_CREDIT: Final = 1000
 """The most messages that a client may have under way to the server on one link; renewed at half."""
+_RENEWED: Final = SENDER_CREDIT // 2
 FAULT: Final = Condition("amqp:internal-error", "a fault of the server")
 _MOST_UINT: Final = 2**32 - 1
-_PLAIN_HEADER: Final = header(None, 0, False)
-_FIRST_HEADER: Final = header(first_acquirer=True)
 
 
 class ServedLink(Served):
@@ -36,10 +43,11 @@ class ServedLink(Served):
 
     # Events of the client (types.LinkHandler)
 
-    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> bool | None:
         """Take a message from the client."""
+        return None
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         """Take the client's outcome of a message."""
 
     def on_received(self, link: Link, token: Any) -> None:
@@ -99,28 +107,44 @@ class Publisher(ServedLink):
             observer.refused(self.client, self.topic, b"", _rejected, fault, self.client.now)
         super().on_detach(link, closed, condition)
 
-    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> bool | None:
         if self.over:
-            return
+            return None
         client, topic = self.client, self.topic
         broker = client.broker
         outcome: Outcome | None
         condition: Condition | None
-        tell = None if settled or broker.journal is None else partial(self._told, handle)
+        tell = None if broker.journal is None or settled else partial(self._told, handle)
         try:
             admitted = read_publication(data, topic)
-            topic = admitted.topic
-            refusal = self.refusal if self.topic is not None else client.refusal_to_send(topic)
+            if topic is None:
+                topic = admitted.topic
+                refusal = client.refusals.get(topic, UNKNOWN)
+                if refusal is UNKNOWN:
+                    refusal = client.refusal_to_send(topic)
+            else:
+                refusal = self.refusal
             if refusal is not None:
                 outcome, condition = _rejected, refusal
             else:
                 outcome, condition = broker.publish(admitted, client.now, tell, client)
         except MessageError as error:
             outcome, condition = _rejected, Condition("amqp:decode-error", str(error))
+        if outcome is _accepted:
+            self.left -= 1
+            if self.left <= _RENEWED:
+                self._renew_credit()
+            return True
         if outcome is None:
-            return  # the credit is not renewed until the message is safe: a slow disk slows its senders down
-        if outcome is not _accepted and (observer := broker.observer) is not None:
-            observer.refused(client, topic, data, outcome, condition, client.now)
+            return None  # the credit is not renewed until the message is safe: a slow disk slows its senders down
+        if broker.observer is not None:
+            broker.observer.refused(client, topic, data, outcome, condition, client.now)
+        self._not_taken(handle, settled, outcome, condition)
+        return None
+
+    def _not_taken(self, handle: Handle, settled: bool, outcome: Outcome, condition: Condition | None) -> None:
+        """Tell the client that no destination took its message."""
+        client, link = self.client, self.link
         if outcome is _released and not self.released:
             outcome = _accepted  # MQ Light accepts and drops a message without subscribers
         if not settled:
@@ -150,12 +174,15 @@ class Publisher(ServedLink):
         client.dirty(client)
 
     def _take_credit(self) -> None:
-        """Count a message against the credit, and renew the credit at half."""
+        """Count a message against the credit."""
         self.left -= 1
-        if self.left <= SENDER_CREDIT // 2:
-            self.link.flow(SENDER_CREDIT - self.left)
-            self.renewed += SENDER_CREDIT - self.left
-            self.left = SENDER_CREDIT
+        if self.left <= _RENEWED:
+            self._renew_credit()
+
+    def _renew_credit(self) -> None:
+        self.link.flow(SENDER_CREDIT - self.left)
+        self.renewed += SENDER_CREDIT - self.left
+        self.left = SENDER_CREDIT
 
 
 class ConsumerLink(ServedLink):
@@ -177,15 +204,18 @@ class ConsumerLink(ServedLink):
     def deliver(self, message: Queued, now: float) -> None:
         """Send a message to the client."""
         first = message.given == 1
-        if message.expires is None and not message.count and message.flags == USUAL:
-            head = _FIRST_HEADER if first else _PLAIN_HEADER
-        else:
-            ttl = None
-            if message.expires is not None:
-                ttl = int((message.expires - now) * 1000)
-                if not 0 < ttl <= _MOST_UINT:  # too large if the clock was set back while the server was down
-                    ttl = 1 if ttl <= 0 else _MOST_UINT
+        expires = message.expires
+        ttl = None
+        if expires is not None:
+            ttl = int((expires - now) * 1000)
+            if not 0 < ttl <= _MOST_UINT:  # too large if the clock was set back while the server was down
+                ttl = 1 if ttl <= 0 else _MOST_UINT
+        if message.flags != USUAL or message.count:
             head = header(ttl, message.count, message.durable, message.priority, first)
+        elif ttl is None:
+            head = FIRST_HEADER if first else PLAIN_HEADER
+        else:
+            head = TTL_HEADER + ttl.to_bytes(4, "big") + (FIRST_TTL_HEADER_END if first else TTL_HEADER_END)
         client = self.client
         if not client.engine.closed:
             self.link.send(head + message.rest, message, self._settled)
@@ -210,16 +240,17 @@ class ConsumerLink(ServedLink):
     def resume(self) -> None:
         self.on_credit(self.link)
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         client = self.client
-        if condition is not None:
-            log.warning("%s: rejected a message: %s", client, condition)
         if not self.over:
-            client.broker.settle(self.consumer, token, outcome, client.now)
-            if condition is not None and token.trace is not None:
-                token.trace.rejected(condition)
+            client.broker.dispatcher.settle(self.consumer, tokens, outcome, client.now)
             if self._short:
                 self.on_credit(link)
+        if condition is not None:
+            for message in tokens:
+                log.warning("%s: rejected a message: %s", client, condition)
+                if message.trace is not None and not self.over:
+                    message.trace.rejected(condition)
 
     def on_received(self, link: Link, token: Any) -> None:
         token.begun = True

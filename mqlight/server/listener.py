@@ -165,7 +165,7 @@ class Listener:
         try:
             self.broker.wake(time.monotonic())
         except Exception:
-            log.exception("a fault of the server while it gave out what had rested")
+            log.exception("a fault of the server while it gave out messages that had rested")
         self.flush()
 
     def _accept(self) -> None:
@@ -208,7 +208,7 @@ class Listener:
             try:
                 self.broker.sweep(now)
             except Exception:
-                log.exception("a fault of the server while it forgot what is over")
+                log.exception("a fault of the server while it dropped expired messages")
             if self.broker.expired > before:
                 log.info("%d messages were dropped, their time to live is over", self.broker.expired - before)
             for client_socket in list(self._clients.sockets.values()):

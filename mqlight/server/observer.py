@@ -9,37 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mqlight.amqp.types import Condition, Outcome
-    from mqlight.server.destination import Consumer, Destination
+    from mqlight.server.destination import Destination
     from mqlight.server.publication import Publication
-    from mqlight.server.queued import Queued
-
-
-class Trace(Protocol):
-    """The fate of one message in one destination. ``now`` is in seconds of the broker's clock. No method may raise."""
-
-    def given(self, consumer: Consumer, now: float) -> None:
-        """Note that the message was given to a consumer."""
-
-    def settled(self, consumer: Consumer, outcome: Outcome, now: float) -> None:
-        """Note that the consumer settled the message.
-
-        After ``RELEASED``, ``MODIFIED`` or ``UNDELIVERABLE`` the message waits again.
-        """
-
-    def rejected(self, condition: Condition) -> None:
-        """Note the reason why the consumer rejected the message. Called after :meth:`settled`."""
-
-    def lost(self, consumer: Consumer, now: float) -> None:
-        """Note that the consumer ended before it settled the message. The message waits again, maybe after a rest."""
-
-    def expired(self, now: float) -> None:
-        """Note that the time to live ended while the message waited."""
-
-    def dropped(self, why: str) -> None:
-        """Note that the server dropped the message: ``full``, ``forgotten`` (with its destination) or ``purged``."""
-
-    def restored(self, message: Queued, now: float) -> None:
-        """Note that a purged message waits again."""
+    from mqlight.server.queued import Queued, Trace
 
 
 class Story(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import socket
@@ -14,6 +15,7 @@ import click
 import gevent
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
+from gevent.socket import wait_read
 
 from mqlight.server.access import Networks, is_loopback, network, refusal_to_listen
 from mqlight.server.console import PORT
@@ -59,6 +61,8 @@ class Options:
     console_memory: int
     like_ibm_mq: bool
     limits: Limits
+    leave_with_parent: bool = False
+    """Whether the end of standard input ends the server: its other end is held by the process that started it."""
 
 
 class Program:
@@ -100,13 +104,15 @@ class Program:
         self._url = f"{'amqp' if tls is None else 'amqps'}://{f'[{name}]' if ':' in name else name}:{port}"
 
     def run(self) -> None:
-        """Serve until the process gets SIGINT or SIGTERM. Print where the server and its pages are."""
+        """Serve until SIGINT, SIGTERM, or the end of the parent. Print where the server and its pages are."""
         options, listener = self._options, self._listener
         metrics = None if options.metrics_port is None else _metrics(listener, options.metrics_port)
         control = None if options.data is None else Control(listener.broker, listener.flush, options.data)
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, stop.set)
+        if options.leave_with_parent:
+            gevent.spawn(_wait_for_end_of_input).link(lambda _: stop.set())
         listener.start()
         console = self._console()
         lines = [f"mqlight server ready at {self._url}"]
@@ -193,6 +199,13 @@ class Program:
                 raise CannotStartError(f"{reason}; {remedy}") from None
             _warning(f"there is no console: {reason}")
             return None
+
+
+def _wait_for_end_of_input() -> None:
+    while True:
+        wait_read(0)
+        if not os.read(0, 1024):
+            return
 
 
 def _warning(text: str) -> None:

@@ -23,7 +23,7 @@ from mqlight.server.sasl import Identity, SaslServer, Verdict
 
 log = logging.getLogger(__name__)
 
-FAREWELL = 5.0
+CLOSE_TIMEOUT = 5.0
 """Seconds within which a client must answer a close frame."""
 
 
@@ -198,7 +198,7 @@ class ServerProtocol:
         self.client.now = now
         self.ended = self.ended or f"the server has closed it: {condition}"
         if self._sasl is None:
-            self._leave_at = now + FAREWELL
+            self._leave_at = now + CLOSE_TIMEOUT
             try:
                 self.engine.close(condition)
             finally:
@@ -289,7 +289,7 @@ class ServerProtocol:
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         """Ignore a message on a refused link."""
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         """Ignore an outcome on a refused link."""
 
     def on_received(self, link: Link, token: Any) -> None:

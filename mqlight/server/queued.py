@@ -1,8 +1,8 @@
-"""A message in a destination of the server, and its history there."""
+"""A message in a destination of the server, and the interface by which an observer follows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
@@ -11,13 +11,41 @@ from mqlight.server.publication import Publication
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mqlight.server.observer import Trace
+    from mqlight.amqp.types import Condition, Outcome
 
 MOST_COUNT = 2**32 - 1
 """The largest delivery count that a header can carry (AMQP 1.0 section 3.2.1)."""
 DURABLE, BEGUN = 256, 512
 USUAL = 4
 """The ``flags`` of a message that waits, is not durable and has the default priority."""
+
+
+class Trace(Protocol):
+    """The fate of one message in one destination. ``now`` is in seconds of the broker's clock. No method may raise."""
+
+    def given(self, client: object, at_most_once: bool, now: float) -> None:
+        """Note that the message was given to a consumer of a client. No outcome follows if it is ``at_most_once``."""
+
+    def settled(self, client: object, outcome: Outcome, now: float) -> None:
+        """Note that the client settled the message.
+
+        After ``RELEASED``, ``MODIFIED`` or ``UNDELIVERABLE`` the message waits again.
+        """
+
+    def rejected(self, condition: Condition) -> None:
+        """Note the reason why the client rejected the message. Called after :meth:`settled`."""
+
+    def lost(self, client: object, now: float) -> None:
+        """Note that the consumer ended before it settled the message. The message waits again, maybe after a rest."""
+
+    def expired(self, now: float) -> None:
+        """Note that the time to live ended while the message waited."""
+
+    def dropped(self, why: str) -> None:
+        """Note that the server dropped the message: ``full``, ``forgotten`` (with its destination) or ``purged``."""
+
+    def restored(self, message: Queued, now: float) -> None:
+        """Note that a purged message waits again."""
 
 
 class Queued(msgspec.Struct, gc=False, eq=False):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mqlight.server.destination import Destination
 from mqlight.server.journal import Journal
-from mqlight.server.observer import Observer, Trace
-from mqlight.server.queued import MOST_COUNT, Queued
+from mqlight.server.observer import Observer
+from mqlight.server.queued import MOST_COUNT, Queued, Trace
 
 
 class Records:

@@ -87,8 +87,8 @@ class End:
     def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
         self.heard.append(("message", link, handle, data, settled))
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
-        self.heard.append(("outcome", link, token, outcome, condition))
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
+        self.heard += [("outcome", link, token, outcome, condition) for token in tokens]
 
     def on_received(self, link: Link, token: Any) -> None:
         self.heard.append(("received", link, token))

@@ -9,7 +9,7 @@ import pytest
 from amqp.pair import Pair
 from amqp.raw import RawPeer, attach, frames_of
 from mqlight.amqp import Condition, Link, Terminus
-from mqlight.amqp.attaching import OVERHEAD, write_attach
+from mqlight.amqp.link import OVERHEAD
 from mqlight.amqp.values import Uint
 
 DENIED = Condition("amqp:not-allowed", "not for you")
@@ -135,8 +135,8 @@ def test_a_link_is_not_attached_to_a_session_that_is_over(pair: Pair) -> None:
     session = pair.sender()[0].session
     session.end(None)
     pair.client.sent(len(pair.client.output()))
-    late = Link(session, "late", False, True)
-    write_attach(late, None, None)
+    late = Link(session, "late", False, True, pair.client, 0)
+    late.attach(-1, Terminus("late"), Terminus("t"))
     assert pair.client.output() == b"" and late.handle == -1 and not late.attached_here
 
 

@@ -200,3 +200,27 @@ def test_a_sender_that_only_tells_a_state_settles_nothing() -> None:
     (link,) = peer.end.engine.links()
     peer.give(performative(0x15, [False, Uint(0), Uint(1), False, ACCEPTED]))
     assert link.held == {0, 1}
+
+
+def test_messages_that_are_settled_together_are_told_together() -> None:
+    told: list[Any] = []
+
+    class Handler:
+        def __getattr__(self, name: str) -> object:
+            return lambda link, *arguments: told.append((link.name, name, *arguments))
+
+    pair = Pair()
+    links = [pair.sender(name) for name in ("one", "two")]
+    for link, _ in links:
+        link.handler = Handler()  # type: ignore[assignment]
+    for number, (link, _) in enumerate((*links[:1] * 3, links[1], links[0])):
+        link.send(b"m", number)
+    pair.pump()
+    for _, link, handle, *_ in [each for each in pair.server.heard if each[0] == "message"]:
+        link.settle(handle, Outcome.ACCEPTED)
+    pair.pump()
+    assert told == [
+        ("to-one", "on_outcomes", [0, 1, 2], Outcome.ACCEPTED, None),
+        ("to-two", "on_outcomes", [3], Outcome.ACCEPTED, None),
+        ("to-one", "on_outcomes", [4], Outcome.ACCEPTED, None),
+    ]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mqlight.amqp import fast_messages
 from mqlight.amqp.fast_messages import address_and_rest, is_first_delivery, text_body, text_message, with_trace
-from mqlight.amqp.message import Message, MessageError, decode, delivery_count, encode
+from mqlight.amqp.message import Message, MessageError, decode, delivery_count, encode, header
 from mqlight.server.publication import Publication, _rewrite, read_publication
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
@@ -148,3 +149,19 @@ def test_damaged_bytes_are_never_read_beyond_their_end(data: bytes, cut: int, at
     if usual is not None:
         address, ttl, rest = usual
         assert address in damaged and 0 <= ttl < 2**32 and bytes(damaged).endswith(rest)
+
+
+@pytest.mark.skipif(not fast_messages.PLAIN, reason="compiled code has one way only")
+@pytest.mark.parametrize("ttl", [-1, 30_000])
+@pytest.mark.parametrize("message_id", [None, "m"])
+def test_plain_python_reads_what_it_writes_by_the_shortest_way(
+    monkeypatch: pytest.MonkeyPatch, ttl: int, message_id: str | None
+) -> None:
+    """Nothing but this test would miss the way by struct."""
+    for way in ("_text_body", "_address_and_rest"):
+        monkeypatch.setattr(fast_messages, way, None)
+    sent = text_message(b"abc", "to", message_id, "r", None, ttl)
+    assert address_and_rest(sent) == (b"to", max(0, ttl), sent[16:] if ttl >= 0 else sent)
+    rest = sent[16:] if ttl >= 0 else sent
+    for first in (True, False):
+        assert text_body(header(None if ttl < 0 else ttl, first_acquirer=first) + rest) == b"abc"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amqp.pair import Pair
-from mqlight.amqp import Outcome
+from mqlight.amqp import Condition, Outcome
 
 
 def test_a_handler_of_its_own_is_told_what_happens_on_a_link() -> None:
@@ -16,7 +16,7 @@ def test_a_handler_of_its_own_is_told_what_happens_on_a_link() -> None:
 
     class Handler:
         def __getattr__(self, name: str) -> Any:
-            return lambda *arguments: heard.append((name, *arguments[1:]))
+            return lambda *arguments: heard.append((name, *arguments[1:])) or "a result that is ignored"
 
     link, other = pair.sender()
     link.handler = Handler()
@@ -30,7 +30,7 @@ def test_a_handler_of_its_own_is_told_what_happens_on_a_link() -> None:
     pair.pump()
     assert heard == [
         ("on_message", 0, b"m", False),
-        ("on_outcome", "token", Outcome.RELEASED, None),
+        ("on_outcomes", ["token"], Outcome.RELEASED, None),
         ("on_credit",),
         ("on_detach", True, None),
         ("on_detach", True, None),
@@ -68,3 +68,49 @@ def test_events_come_in_the_order_of_their_frames() -> None:
     pair.pump()
     names = [name for name, *_ in pair.client.heard]
     assert names == ["open", "attach", "message", "message", "detach", "close"]
+
+
+def test_a_handler_accepts_a_message_by_its_return_value() -> None:
+    class Accepting:
+        def __getattr__(self, name: str) -> object:
+            return lambda link, handle, data, settled: data == b"good"
+
+    pair = Pair()
+    link, other = pair.sender()
+    other.handler = Accepting()  # type: ignore[assignment]
+    link.send(b"good", 1)
+    link.send(b"good", settled=True)
+    link.send(b"bad", 2)
+    link.send(b"good", 3)
+    pair.pump()
+    assert pair.client.outcomes == [(1, Outcome.ACCEPTED), (3, Outcome.ACCEPTED)]
+    assert list(link.unsettled.values()) == [2] and len(other.held) == 1
+
+
+def test_a_message_is_not_accepted_over_a_link_that_its_handler_ended() -> None:
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            return lambda link, *_: link.fail(Condition("amqp:internal-error", "no")) or True
+
+    pair = Pair()
+    link, other = pair.sender()
+    other.handler = Failing()  # type: ignore[assignment]
+    pair.client.heard.clear()
+    link.send(b"m", 1)
+    link.send(b"m", 2)
+    pair.pump()
+    assert pair.client.outcomes == [] and pair.client.one("detach")[-1] == [1, 2]
+
+
+def test_a_handler_may_return_what_settle_returns() -> None:
+    class Rejecting:
+        def __getattr__(self, name: str) -> object:
+            return lambda link, handle, *_: link.settle(handle, Outcome.RELEASED)
+
+    pair = Pair()
+    link, other = pair.sender()
+    other.handler = Rejecting()  # type: ignore[assignment]
+    link.send(b"m", 1)
+    link.send(b"m", 2)
+    pair.pump()
+    assert pair.client.outcomes == [(1, Outcome.RELEASED), (2, Outcome.RELEASED)] and not other.held

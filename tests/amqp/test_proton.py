@@ -135,8 +135,9 @@ class Ours:
         if not settled:
             self.arrived.append((link, handle))
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
-        self.heard.append(("outcome", link.name, token, outcome.name, condition and tuple(condition)))
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
+        for token in tokens:
+            self.heard.append(("outcome", link.name, token, outcome.name, condition and tuple(condition)))
 
     def on_received(self, link: Link, token: Any) -> None:
         self.heard.append(("received", link.name, token))

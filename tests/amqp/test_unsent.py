@@ -10,7 +10,6 @@ from amqp.pair import Pair
 from mqlight.amqp import Link
 from mqlight.amqp.frames import AMQP_HEADER, FLOW, frame, performative
 from mqlight.amqp.unsent import Unsent
-from mqlight.amqp.waiting import send_waiting
 
 
 def tokens_of_unsent(link: Link) -> list[Any]:
@@ -42,7 +41,7 @@ def test_a_large_message_has_left_with_its_last_frame() -> None:
         pair.client.sent(len(data))
     assert link.unsent() == ["large"], "a frame of it waits for the session's window"
     link.session.window += 10
-    send_waiting(link)
+    link.send_waiting()
     size = len(pair.client.output())
     pair.client.sent(size - 1)
     assert link.unsent() == ["large"]

@@ -187,7 +187,7 @@ def test_requests_that_were_accepted_are_there_after_the_broker_was_killed(
             assert client.call(topic, 0).result() == 1
         broker.remember()
         calls = [client.call(topic, number) for number in range(50)]
-        wait_until(lambda: all(call.accepted for call in calls), what="the broker's word for every request")
+        wait_until(lambda: all(call._accepted for call in calls), what="the broker's word for every request")
         broker.kill()
         broker.start()
         with worker():

@@ -12,12 +12,14 @@ pytestmark = pytest.mark.browser
 
 
 FLOOD = """
-import sys
-import mqlight, time
+import sys, threading
+import mqlight
+accepted = threading.Event()
 with mqlight.Client(sys.argv[1], "flood") as client:
-    for number in range(int(sys.argv[2])):
+    for number in range(int(sys.argv[2]) - 1):
         client.send("flood/in", "m" * 50, options={"qos": 0})
-    time.sleep(1)
+    client.send("flood/in", "m" * 50, options={"qos": 1}, on_sent=lambda *_: accepted.set())
+    assert accepted.wait(60)
 """
 
 

@@ -125,9 +125,10 @@ class Host:
     def on_received(self, link: Link, token: Any) -> None:
         """Nothing."""
 
-    def on_outcome(self, link: Link, token: Any, outcome: Outcome, condition: Condition | None) -> None:
+    def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
         assert not self.over and link not in self.gone
-        self.waiting.remove(token)
+        for token in tokens:
+            self.waiting.remove(token)
 
     def on_close(self, condition: Condition | None) -> None:
         assert not self.over

@@ -149,7 +149,7 @@ def test_wait_for_bounds_a_call_that_is_not_answered(client: macaque.Client, app
 
 def test_a_reply_that_comes_after_the_cancellation_is_dropped(client: macaque.Client, app: Any) -> None:
     calls = [client.call("stuck", number) for number in range(5)]
-    wait_until(lambda: all(call.accepted for call in calls), what="the requests")
+    wait_until(lambda: all(call._accepted for call in calls), what="the requests")
     assert [call.cancel() for call in calls] == [True] * 5
     app.go.set()
     assert client.call("echo", 1).result() == 1

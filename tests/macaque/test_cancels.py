@@ -28,7 +28,7 @@ def test_a_request_that_waits_is_not_run_if_its_caller_has_cancelled_it(
     app.service("work", credit=1)(work)
     with app:
         first, second, third = (client.call("work", number) for number in range(3))
-        wait_until(lambda: ran and second.accepted and third.accepted, what="the first request")
+        wait_until(lambda: ran and second._accepted and third._accepted, what="the first request")
         second.cancel()
         unwanted = next(iter(app._workers.values()))._cancels.unwanted
         wait_until(lambda: unwanted, what="the cancel message")
@@ -58,12 +58,17 @@ def test_only_so_many_cancelled_requests_are_remembered(
     app.service("echo")(lambda data: data)
     client.connect()
     with app:
-        for number in range(20):
-            message = encode_cancel(str(number), "macaque/cancel/echo", None, 10.0)
-            client._connection.publish("macaque/cancel/echo", message)
         unwanted = next(iter(app._workers.values()))._cancels.unwanted
-        wait_until(lambda: ("19", None) in unwanted, what="the last cancel message")
-        assert list(unwanted) == [(str(number), None) for number in range(15, 20)]
+
+        def told() -> bool:
+            """Send the messages, which are lost until the worker hears them. Return whether the last one came."""
+            for number in range(20):
+                message = encode_cancel(str(number), "macaque/cancel/echo", None, 10.0)
+                client._connection.publish("macaque/cancel/echo", message)
+            return ("19", None) in unwanted
+
+        wait_until(told, what="the last cancel message")
+        wait_until(lambda: list(unwanted) == [(str(number), None) for number in range(15, 20)])
 
 
 def test_what_is_no_cancel_message_is_rejected(shared_server: Server, client: macaque.Client) -> None:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 import macaque
-from macaque.errors import Abort
+from macaque.errors import Abort, refusal
 
 ERRORS = [
     macaque.MacaqueError("something"),
@@ -73,6 +73,6 @@ def test_abort_takes_no_message_but_text() -> None:
     ],
 )
 def test_a_refusal_by_the_server_has_a_code_that_says_what_to_do(condition: str, code: int, retryable: bool) -> None:
-    error = macaque.RemoteError.refused(condition, "the reason")
+    error = refusal(condition, "the reason")
     assert (error.code, error.type, error.retryable) == (code, condition, retryable)
     assert "the reason" in str(error)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -144,6 +145,48 @@ def test_a_server_that_closes_sends_the_parts_that_are_granted(app: macaque.Serv
     assert [next(long) for _ in range(1, 32)] == list(range(1, 32))
     with pytest.raises(macaque.StreamBroken, match="broken after 32 parts: its server stops"):
         next(long)
+    closing.join(BOUND)
+    assert not closing.is_alive()
+
+
+def test_a_server_that_closes_breaks_off_a_stream_that_waits(
+    app: macaque.Server, client: macaque.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.service("news", share_id="w")
+    async def news(_: Any) -> AsyncIterator[int]:
+        yield 0
+        await asyncio.Event().wait()
+
+    app.connect()
+    parts = client.stream("news", None)
+    assert next(parts) == 0
+    app.close(timeout=1.0)
+    with pytest.raises(macaque.StreamBroken, match="broken after 1 parts: its server stops"):
+        next(parts)
+    assert "unfinished" not in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_server_that_closes_breaks_off_a_slow_generator_at_its_next_part(
+    app: macaque.Server, client: macaque.Client
+) -> None:
+    go = threading.Event()
+
+    @app.service("news", share_id="w")
+    def news(_: Any) -> Iterator[int]:
+        for number in range(20):
+            yield number
+            go.wait(BOUND)
+
+    app.connect()
+    parts = client.stream("news", None)
+    assert next(parts) == 0
+    closing = threading.Thread(target=app.close, args=(2.0,))
+    closing.start()
+    wait_until(lambda: app._inbox.leaving and app._inbox.left() < 0, what="the time of the streams")
+    go.set()
+    assert next(parts) == 1
+    with pytest.raises(macaque.StreamBroken, match="broken after 2 parts: its server stops"):
+        next(parts)
     closing.join(BOUND)
     assert not closing.is_alive()
 

@@ -188,6 +188,7 @@ def test_anything_that_can_be_called_with_one_argument_is_a_function(function: A
         ({"timeout": 0}, ValueError, "timeout 0 is not between"),
         ({"timeout": float("nan")}, ValueError, "timeout nan is not between"),
         ({"timeout": True}, TypeError, "timeout True is not a number"),
+        ({"safe": "GET"}, TypeError, "safe 'GET' is not a bool"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], kind: type[Exception], said: str) -> None:

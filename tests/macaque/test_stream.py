@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import pytest
 import macaque
 from macaque.control import decode_control, encode_end, encode_part
 from macaque.envelope import Request, decode_request
+from macaque.mailbox import Empty
 from mqlight.addresses import Addresses
 from mqlight.connection import Connection
 from mqlight.delivery import Delivery
@@ -206,6 +209,29 @@ def test_a_stream_of_a_plain_service_has_one_part(client: macaque.Client, servic
     assert list(client.stream("echo", "alive")) == ["alive"]
 
 
+def test_a_thread_may_wait_for_a_part_for_a_while(client: macaque.Client, shared_server: Server) -> None:
+    go = threading.Event()
+
+    def quiet(data: Any) -> Iterator[int]:
+        go.wait(BOUND)
+        yield 5
+
+    app = macaque.Server(broker=shared_server.url)
+    app.service("quiet")(quiet)
+    with app, client.stream("quiet", None) as parts:
+        for _ in range(2):
+            with pytest.raises(Empty):
+                parts._next_within(0.01)
+        go.set()
+        assert parts._next_within(BOUND) == 5
+        with pytest.raises(StopIteration):
+            parts._next_within(0.01 if parts._call.done() else BOUND)
+        with pytest.raises(StopIteration):
+            parts._next_within(BOUND)
+    with client.stream("nobody/here", None, 0.5) as late, pytest.raises(macaque.NoResponders):
+        late._next_within(BOUND)
+
+
 def test_nobody_and_no_time_are_errors(client: macaque.Client, services: dict[str, Any]) -> None:
     with pytest.raises(macaque.NoResponders, match="No service listens on the topic 'nobody/here'"):
         next(client.stream("nobody/here", 1))
@@ -249,14 +275,13 @@ def test_parts_are_converted(client: macaque.Client, shared_server: Server) -> N
 # What becomes of a stream whose worker is gone
 
 WORKER = """
-import macaque, os, sys, time
+import macaque, os, threading
 app = macaque.Server()
 @app.service("deadly", share_id="w")
 def deadly(count):
     for number in range(count):
-        yield number
-    time.sleep(0.1)
-    os.kill(os.getpid(), 9)
+        yield os.getpid()
+    threading.Event().wait(60)
 app.run()
 """
 
@@ -267,7 +292,8 @@ def test_a_killed_worker_breaks_the_stream(server: Server, spawn: Spawn) -> None
         spawn(["-c", WORKER], ready="serves deadly", env=env)
     with macaque.Client(broker=server.url, timeout=20.0) as client:
         parts = client.stream("deadly", 3)
-        assert [next(parts) for _ in range(3)] == [0, 1, 2]
+        (worker,) = {next(parts) for _ in range(3)}
+        os.kill(worker, signal.SIGKILL)
         with pytest.raises(
             macaque.StreamBroken, match="broken after 3 parts: .* is gone, and parts may be missing"
         ) as e:

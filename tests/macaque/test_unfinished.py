@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,12 +64,16 @@ def test_async_services_run_on_one_loop_beside_plain_ones(shared_server: Server,
 
 def test_as_many_requests_run_at_once_as_the_service_has_credit(shared_server: Server, client: macaque.Client) -> None:
     most = running = 0
+    full = asyncio.Event()
 
     async def work(_: Any) -> int:
         nonlocal most, running
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.01)
+        if running == 7:
+            full.set()
+        await asyncio.wait_for(full.wait(), BOUND)
+        await asyncio.sleep(0.01)  # time for an eighth request to begin
         running -= 1
         return most
 
@@ -212,6 +217,33 @@ def test_a_cancelled_call_cancels_the_async_service(
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
 
 
+def test_a_coroutine_that_is_cancelled_before_its_first_step_is_closed(
+    shared_server: Server, client: macaque.Client
+) -> None:
+    """Otherwise Python warns that it was never awaited."""
+    begun, go, made = threading.Event(), threading.Event(), list[Any]()
+
+    async def block(_: Any) -> None:
+        begun.set()
+        go.wait(BOUND)
+
+    def lazy(number: int) -> Any:
+        made.append(double(number))
+        return made[0]
+
+    app = serving(shared_server, block=block, lazy=lazy)
+    with app:
+        client.call("block", None)
+        assert begun.wait(BOUND)
+        call = client.call("lazy", 1)
+        (running,) = (worker._cancels._running for each, worker in app._workers.items() if each.topic == "lazy")
+        wait_until(lambda: running, BOUND)
+        call.cancel()
+        wait_until(lambda: not running, BOUND)
+        go.set()
+        wait_until(lambda: inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED, BOUND)
+
+
 def test_a_service_with_a_timeout_is_cancelled_then(shared_server: Server, client: macaque.Client) -> None:
     waiting = Waiting()
     app = macaque.Server(broker=shared_server.url)
@@ -228,8 +260,7 @@ def test_a_server_that_closes_drains_its_coroutines(shared_server: Server, clien
 
     async def work(_: Any) -> str:
         begun.set()
-        while not go.is_set():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(go.wait, BOUND)
         return "done"
 
     app = serving(shared_server, work=work)

@@ -6,7 +6,7 @@ from amqp.pair import Pair
 from mqlight.amqp.capabilities import Marks
 from mqlight.amqp.message import Message, encode, header
 from mqlight.amqp.types import Condition, Outcome
-from mqlight.delivery import Delivery
+from mqlight.delivery import Delivery, hand_over
 from mqlight.subscription import Subscription
 
 FIRST, AGAIN = (header(None, count, first_acquirer=not count) + encode(Message(body="x", to="t")) for count in (0, 1))
@@ -43,6 +43,20 @@ def test_it_is_answered_once(answer: str, outcome: Outcome) -> None:
     made = delivery(origin)
     assert getattr(made, answer)()
     assert not made.accept() and not made.fail()
+    assert origin.settled == [(outcome, None)]
+
+
+@pytest.mark.parametrize(("answered", "outcome"), [(False, Outcome.MODIFIED), (True, Outcome.ACCEPTED)])
+def test_a_function_that_raises_has_failed_its_delivery_unless_it_answered(answered: bool, outcome: Outcome) -> None:
+    origin = Origin()
+
+    def work(delivery: Delivery) -> None:
+        if answered:
+            delivery.accept()
+        raise KeyError("a fault of the function")
+
+    with pytest.raises(KeyError, match="a fault of the function"):
+        hand_over(delivery(origin), work)
     assert origin.settled == [(outcome, None)]
 
 

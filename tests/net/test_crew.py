@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -36,7 +37,7 @@ class Reader:
 
     def _read(self, epoch: int) -> None:
         crew = self.crew
-        self.readers.append(threading.get_ident())
+        self.readers.append(get_ident())
         while crew.keeps_reading(epoch):
             if crew.ready and not crew.run_ready(epoch):
                 return
@@ -74,7 +75,7 @@ class Record:
     def note(self, what: Any = None) -> None:
         with self.changed:
             self.ran.append(what)
-            self.threads.append(threading.get_ident())
+            self.threads.append(get_ident())
             self.changed.notify_all()
 
     def block(self, what: Any = None) -> None:
@@ -124,9 +125,9 @@ def quick_lane(crew: Crew, width: int = 1) -> Lane:
 
 def look_until_handed_over(reader: Reader) -> None:
     """Be the clock, at a time when patience is over."""
-    before = reader.crew._epoch
+    before = reader.crew.epoch
     deadline = monotonic() + BOUND
-    while reader.crew._epoch == before:
+    while reader.crew.epoch == before:
         assert monotonic() < deadline
         reader.crew.look_after(monotonic() + 2 * PATIENCE)
 
@@ -232,7 +233,7 @@ def test_quick_functions_run_on_the_reading_thread(reader: Reader, record: Recor
 def test_functions_from_elsewhere_run_on_other_threads(reader: Reader, record: Record) -> None:
     Lane(reader.crew, 1).submit(record.note)
     record.wait(1)
-    assert record.threads[0] not in (*reader.readers, threading.get_ident())
+    assert record.threads[0] not in (*reader.readers, get_ident())
 
 
 def test_a_function_that_blocks_loses_its_thread_the_reading_role_and_reading_goes_on(
@@ -341,7 +342,7 @@ def test_patience_is_not_over_at_once(reader: Reader, record: Record) -> None:
     reader.submit(quick_lane(reader.crew, 1), record.block)
     record.wait_running(1)
     assert reader.crew.busy_since is not None
-    epoch = reader.crew._epoch
+    epoch = reader.crew.epoch
     assert reader.crew.look_after(reader.crew.busy_since + PATIENCE / 2) is True
     assert reader.crew.keeps_reading(epoch)
 
@@ -393,9 +394,9 @@ def test_who_does_not_read_hands_nothing_over(reader: Reader, record: Record) ->
 
 
 def test_only_the_reading_thread_is_the_reader(reader: Reader, record: Record) -> None:
-    reader.take(lambda: record.note(reader.crew.is_reader()))
+    reader.take(lambda: record.note(reader.crew.reader == get_ident()))
     record.wait(1)
-    assert record.ran == [True] and not reader.crew.is_reader()
+    assert record.ran == [True] and reader.crew.reader != get_ident()
 
 
 # Faults
@@ -579,9 +580,9 @@ def test_the_reading_role_stays_where_it_is_when_no_thread_can_take_it(
     look_until_handed_over(reader)  # to the one that is kept
     reader.submit(second, record.block, "slow as well")
     record.wait_running(2)
-    epoch = reader.crew._epoch
+    epoch = reader.crew.epoch
     reader.crew.look_after(monotonic() + 2 * PATIENCE)
-    assert reader.crew._epoch == epoch
+    assert reader.crew.epoch == epoch
     reader.take(lambda: record.note("read"))
     record.gate.set()
     record.wait(3)

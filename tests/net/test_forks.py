@@ -13,7 +13,7 @@ from mqlight.net import forks
 class Owner:
     def __init__(self, name):
         self.name = name
-        forks.register(self)
+        forks.register(self, Owner.after_fork)
 
     def after_fork(self):
         os.write(1, self.name.encode())

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from certificates import Certificates
 from mqlight.net.tcp import Tcp
+from mqlight.net.tls import Tls
+from mqlight.server.tls import server_context
+from processes import wait_until
 
 
 @pytest.fixture
@@ -58,6 +63,51 @@ def test_closing_while_another_thread_receives_ends_its_wait(ends: tuple[Tcp, so
     reader.join(10)
     assert received == [b""] and tcp.receive() == b""
     assert server.recv(1) == b""
+
+
+def test_a_short_wait_for_bytes_takes_none_of_them(ends: tuple[Tcp, socket.socket]) -> None:
+    tcp, server = ends
+    assert not tcp.wait_readable()
+    server.sendall(b"there")
+    wait_until(tcp.wait_readable)
+    assert tcp.receive(patient=False) == b"there"
+    assert not tcp.wait_readable()
+    server.close()
+    wait_until(tcp.wait_readable)
+    assert tcp.receive(patient=False) == b""
+    tcp.close()
+    assert tcp.wait_readable() and tcp.receive(patient=False) == b""
+
+
+def test_a_part_of_a_tls_record_is_waited_for_by_a_patient_thread_only(certificates: Certificates) -> None:
+    tls, sockets = Tls(server_context(certificates.host("localhost"), None, None), None), []
+    with socket.create_server(("localhost", 0)) as listener:
+
+        def greet() -> None:
+            sock = listener.accept()[0]
+            sockets.append(sock)
+            sock.settimeout(10)
+            while not tls.ready:
+                tls.receive(sock.recv(65536))
+                while data := tls.output():
+                    sock.sendall(data)
+                    tls.sent(len(data))
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        context = ssl.create_default_context(cafile=certificates.authority)
+        tcp = Tcp("localhost", listener.getsockname()[1], tls=context, timeout=10)
+        thread.join(10)
+    with sockets[0] as server:
+        tls.write(b"x" * 1000)
+        record = tls.output()
+        server.sendall(record[:500])
+        wait_until(tcp.wait_readable)
+        with pytest.raises(TimeoutError):
+            tcp.receive(patient=False)
+        server.sendall(record[500:])
+        assert tcp.receive() == b"x" * 1000
+        tcp.close()
 
 
 def test_what_is_aborted_is_reset(ends: tuple[Tcp, socket.socket]) -> None:

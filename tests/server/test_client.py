@@ -28,7 +28,7 @@ def test_the_topics_of_a_client_that_may_send_to_many_do_not_fill_the_memory(ser
     link = client.publisher(None)
     for number in range(TOPICS + 10):
         client.send(link, text("m", f"t/{number}"), settled=True)
-    assert len(client.connection.client._topics) <= TOPICS
+    assert len(client.connection.client.refusals) <= TOPICS
 
 
 def test_a_client_that_does_not_read_is_given_no_more_until_it_does(server: Server) -> None:

@@ -65,7 +65,7 @@ def test_a_destination_is_found_by_name_topic_and_link_until_it_is_removed() -> 
     made = Destination(name, 1)
     directory.add(made)
     assert directory.by_name == {name: made}
-    assert list(directory.find("a/b")) == [made] and not directory.find("b")
+    assert list(directory.by_topic.find("a/b")) == [made] and not directory.by_topic.find("b")
     assert directory.lasting("c", "l") is made and directory.lasting("c", "m") is None
     directory.remove(made)
-    assert not directory.by_name and not directory.find("a/b") and directory.lasting("c", "l") is None
+    assert not directory.by_name and not directory.by_topic.find("a/b") and directory.lasting("c", "l") is None

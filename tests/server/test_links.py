@@ -343,4 +343,4 @@ def test_what_comes_over_a_link_that_has_ended_is_ignored() -> None:
     assert client.outcomes == [] and client.bodies == []
     for each in served:
         each.on_credit(each.link)
-        each.on_outcome(each.link, None, Outcome.ACCEPTED, None)
+        each.on_outcomes(each.link, [None], Outcome.ACCEPTED, None)

@@ -8,7 +8,8 @@ import pytest
 
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.server.broker import Limits
-from mqlight.server.observer import Observer, Story, Trace
+from mqlight.server.observer import Observer, Story
+from mqlight.server.queued import Trace
 from server.world import World
 
 
@@ -42,16 +43,16 @@ class Recorder:
         self.events.append(("trace", str(destination.name)))
         return self
 
-    def given(self, consumer: Any, now: float) -> None:
+    def given(self, client: object, at_most_once: bool, now: float) -> None:
         self.events.append(("given",))
 
-    def settled(self, consumer: Any, outcome: Outcome, now: float) -> None:
+    def settled(self, client: object, outcome: Outcome, now: float) -> None:
         self.events.append(("settled", outcome.name))
 
     def rejected(self, condition: Condition) -> None:
         self.events.append(("rejected", condition.name))
 
-    def lost(self, consumer: Any, now: float) -> None:
+    def lost(self, client: object, now: float) -> None:
         self.events.append(("lost",))
 
     def expired(self, now: float) -> None:

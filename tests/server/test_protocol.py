@@ -13,7 +13,7 @@ from mqlight.amqp.message import decode, encode
 from mqlight.amqp.types import Condition, Outcome, Terminus
 from mqlight.server.broker import Broker, Limits
 from mqlight.server.permissions import EVERYTHING, User
-from mqlight.server.protocol import FAREWELL
+from mqlight.server.protocol import CLOSE_TIMEOUT
 from server.clients import Client, Server, text
 
 STOLEN = Condition("amqp:link:stolen", "ServerContext_Takeover: somebody else")
@@ -187,10 +187,10 @@ def test_who_is_sent_away_may_be_in_the_middle_of_things(server: Server, client:
 
 def test_who_does_not_go_is_cut_off(server: Server, client: Client) -> None:
     client.connection.close(STOLEN, server.now)
-    client.connection.tick(server.now + FAREWELL - 0.1)
+    client.connection.tick(server.now + CLOSE_TIMEOUT - 0.1)
     assert not client.connection.closed
     server.dirty.clear()
-    client.connection.tick(server.now + FAREWELL)
+    client.connection.tick(server.now + CLOSE_TIMEOUT)
     assert client.connection.closed and client.connection.client in server.dirty
 
 

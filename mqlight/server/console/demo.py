@@ -106,7 +106,7 @@ class Demo:
         self._later(now, 1.0, lambda at: self._report(customers[0], at))
 
     def tick(self, now: float) -> None:
-        """Let happen what is due. Call this about ten times a second."""
+        """Do the steps that are due. Call this about ten times a second."""
         if self.running and now >= self._ends_at:
             self.stop(now)
         while self._steps and self._steps[0][0] <= now:
@@ -140,7 +140,7 @@ class Demo:
             self._send(customer, "demo/mail", mail, now)
 
     def _report(self, customer: Actor, now: float) -> None:
-        """Send what nobody takes in time: the printer is out of paper, and gives no credit."""
+        """Send a report that expires: the printer is out of paper, and gives no credit."""
         self._send(customer, "demo/report", "the fish of today", now, ttl=8000)
         self._later(now, 6.0, lambda at: self._report(customer, at))
 

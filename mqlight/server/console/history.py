@@ -51,7 +51,7 @@ class Event(NamedTuple):
 
 
 class Branch:
-    """The fate of a message in one destination: a :class:`mqlight.server.observer.Trace`."""
+    """The fate of a message in one destination: a :class:`mqlight.server.queued.Trace`."""
 
     __slots__ = ("destination", "events", "holder", "message", "state", "story")
 
@@ -76,21 +76,21 @@ class Branch:
             self.message = None
         self.story.touch()
 
-    def given(self, consumer: Consumer, now: float) -> None:
-        self.holder = client_of(consumer)
-        self._add(Event(now, "given", self.holder), "accepted" if consumer.at_most_once else "held")
+    def given(self, client: object, at_most_once: bool, now: float) -> None:
+        self.holder = name_of(client)
+        self._add(Event(now, "given", self.holder), "accepted" if at_most_once else "held")
 
-    def settled(self, consumer: Consumer, outcome: Outcome, now: float) -> None:
+    def settled(self, client: object, outcome: Outcome, now: float) -> None:
         kind = _OUTCOMES[outcome]
-        self._add(Event(now, kind, client_of(consumer)), kind if kind in FINAL else "waiting")
+        self._add(Event(now, kind, name_of(client)), kind if kind in FINAL else "waiting")
 
     def rejected(self, condition: Condition) -> None:
         if self.events:
             self.events[-1] = self.events[-1]._replace(detail=str(condition)[:1000])
             self.story.touch()
 
-    def lost(self, consumer: Consumer, now: float) -> None:
-        self._add(Event(now, "lost", client_of(consumer)), "waiting")
+    def lost(self, client: object, now: float) -> None:
+        self._add(Event(now, "lost", name_of(client)), "waiting")
 
     def expired(self, now: float) -> None:
         self._add(Event(now, "expired"), "expired")

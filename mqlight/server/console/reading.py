@@ -24,7 +24,7 @@ from mqlight.server.listener import Listener
 EXPORTED = 20
 """The messages that are looked at in one go for an export."""
 PATIENCE = 0.5
-"""Seconds within which servers answer what their services are."""
+"""Seconds within which servers must describe their services."""
 
 
 class Reading:

@@ -73,7 +73,7 @@ class Services:
         self._answered: set[str] = set()
 
     def look(self, now: float) -> None:
-        """Note that somebody looks at the services."""
+        """Note that a page shows the services."""
         self._wanted_at = now
 
     def tick(self, now: float) -> bool:

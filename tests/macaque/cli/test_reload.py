@@ -49,8 +49,7 @@ def test_a_changed_file_starts_the_workers_again_also_after_a_syntax_error(
 
 def test_a_command_that_cannot_work_is_one_line_and_status_2(folder: Path) -> None:
     for arguments, said in (
-        (["services.py:app"], "services.py:app names a file; did you mean services:app?"),
-        (["./shop/services.py"], "./shop/services.py names a file; did you mean shop.services:app?"),
+        (["./shop/services.py"], "there is no file ./shop/services.py in "),
         (["services:ap"], "services has no ap; did you mean services:app?"),
         (["services:app", "--workers", "2", "--health-port", "8080"], "2 workers cannot share the health port 8080"),
         (["services:app", "--broker", "ftp://x"], "the URL in --broker cannot be used"),
@@ -58,3 +57,16 @@ def test_a_command_that_cannot_work_is_one_line_and_status_2(folder: Path) -> No
         assert said in Command("run", *arguments, cwd=folder).failed(2)
     done = Command("run", "services:app", "--reload", "--reload-dir", "missing", cwd=folder)
     assert done.code == 2 and "Directory 'missing' does not exist" in done.err
+
+
+def test_an_app_that_gevent_patches_is_started_again_as_well(server: Server, spawn: Spawn, folder: Path) -> None:
+    patched = f"from gevent import monkey\n\nmonkey.patch_all()\n{SERVICES}"
+    (folder / "services.py").write_text(patched)
+    process = run(spawn, server, folder, "--reload")
+    workers(process, 1)
+    (folder / "services.py").write_text(patched.replace("os.getpid()", "'new'"))
+    workers(process, 2)
+    with macaque.Client(broker=server.url, timeout=20.0) as client:
+        assert client.call("who", None).result() == "new"
+    assert process.stop() == 0
+    assert "did not end in time" not in process.log()

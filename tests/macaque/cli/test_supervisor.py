@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import macaque
-from macaque.cli.supervisor import FIRST, MOST, YOUNG, Deaths
+from macaque.cli.supervisor import FIRST, MOST, YOUNG, Deaths, Supervisor
 from processes import Server, Spawn, wait_until
 from workers import SERVICES, run, workers
 
@@ -34,6 +35,12 @@ def test_pauses_grow_while_workers_die_young_and_end_after_too_many() -> None:
     assert pauses == [0.5, 1.0, 2.0, 4.0, None]
     deaths = Deaths()
     assert [deaths.pause(0.1), deaths.pause(0.1), deaths.pause(YOUNG), deaths.pause(0.1)] == [0.5, 1.0, FIRST, 0.5]
+
+
+def test_folders_that_cannot_be_watched_end_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    worker = [sys.executable, "-c", "import os, sys; os.read(int(sys.argv[-1]), 1)"]
+    assert Supervisor(worker, 1, 10.0, [tmp_path / "missing"]).run() == 2
+    assert "the files cannot be watched" in caplog.text and "--reload-dir" in caplog.text
 
 
 def test_workers_share_the_requests_and_one_that_is_killed_is_started_again(

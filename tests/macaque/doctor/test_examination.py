@@ -81,7 +81,35 @@ def test_what_a_user_may_not_do_is_named_with_the_line_that_allows_it(restricted
         "send response/macaque_ID",
         "subscribe macaque/dead/#",
         "send macaque/dead/macaque/doctor/ID",
+        "subscribe macaque/cancel/macaque/doctor/ID",
+        "subscribe macaque/stream/macaque_ID/#",
+        "subscribe macaque/services",
     ]
+
+
+EXTRAS = ["cancel", "stream", "discovery"]
+
+
+def test_the_lines_for_cancelled_calls_streams_and_discovery_are_those_of_the_docs(
+    restricted: Callable[..., str],
+) -> None:
+    url = restricted(
+        "fish send todo/#",
+        "fish subscribe response/{client}",
+        "fish send macaque/cancel/todo/#",
+        "fish send macaque/stream/#",
+        "fish send macaque/services",
+        "bird subscribe todo/#",
+        "bird send response/#",
+        "bird send macaque/dead/#",
+        "bird subscribe macaque/dead/#",
+        "bird subscribe macaque/cancel/todo/#",
+        "bird subscribe macaque/stream/{client}/#",
+        "bird subscribe macaque/services",
+    )
+    for user, role in ("fish", "caller"), ("bird", "service"):
+        findings = examine("--broker", of(user, url), "--role", role, "--topic", "todo")
+        assert {finding["status"] for finding in findings} == {"ok"}, findings
 
 
 def test_a_caller_and_a_service_need_no_more_than_the_docs_give_them(restricted: Callable[..., str]) -> None:
@@ -94,9 +122,10 @@ def test_a_caller_and_a_service_need_no_more_than_the_docs_give_them(restricted:
         "bird subscribe macaque/dead/#",
     )
     caller = examine("--broker", of("fish", url), "--role", "caller", "--topic", "todo")
-    assert [finding["step"] for finding in caller][5:] == ["replies", "send", "size", "forget"]
+    assert [finding["step"] for finding in caller][5:] == ["replies", "send", *EXTRAS, "size", "forget"]
+    assert [finding["step"] for finding in caller if finding["status"] == "warning"] == EXTRAS
     service = examine("--broker", of("bird", url), "--role", "service", "--topic", "todo")
     assert [finding["step"] for finding in service][5:] == [
-        "share", "reply", "dead letters", "dead letters", "size", "forget",
+        "share", "reply", "dead letters", "dead letters", *EXTRAS, "size", "forget",
     ]  # fmt: skip
     assert "share" in failures(examine("--broker", of("fish", url), "--topic", "todo", status=1))

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import error_attributes, messaging_attributes, rpc_attributes
 from opentelemetry.trace import SpanKind, StatusCode
+from werkzeug.test import Client
 
 import macaque
 import macaque.client
@@ -191,6 +192,21 @@ def test_a_request_that_came_with_a_trace_continues_it(network: Network, spans: 
     network.run()
     found = ids(spans.named("echo", SpanKind.SERVER))
     assert (f"{found[0]:032x}", f"{found[2]:016x}") == (PARENT[3:35], PARENT[36:52])
+
+
+def test_a_request_over_http_continues_the_trace_of_its_caller(spans: Spans, app: macaque.Server) -> None:
+    """If the web application has a span, that one is the parent."""
+    app.service("echo")(lambda data: data)
+    http = Client(app.wsgi)
+    assert http.post("/echo", json=5, headers={"traceparent": PARENT}).json == 5
+    asked, served = spans.named("echo", SpanKind.CLIENT), spans.named("echo", SpanKind.SERVER)
+    assert f"{ids(asked)[0]:032x}" == f"{ids(served)[0]:032x}" == PARENT[3:35]
+    assert (f"{ids(asked)[2]:016x}", ids(served)[2]) == (PARENT[36:52], ids(asked)[1])
+    spans.exporter.clear()
+    with spans.tracer.start_as_current_span("page"):
+        assert http.post("/echo", json=5, headers={"traceparent": PARENT}).json == 5
+    page, asked = spans.named("page", SpanKind.INTERNAL), spans.named("echo", SpanKind.CLIENT)
+    assert (ids(asked)[0], ids(asked)[2]) == ids(page)[:2]
 
 
 def test_a_one_way_message_that_fails_has_no_status_of_an_rpc(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 import macaque
 import macaque.testing
+from macaque.http.local import LocalBroker, LocalTransport
+from macaque.http.mount import LocalClient
 from processes import Server
 
 Serve = Callable[..., macaque.Client]
 
 
-@pytest.fixture(params=["memory", "sockets"])
+@pytest.fixture(params=["memory", "local", "sockets"])
 def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     """Serve apps, and return a client."""
     if request.param == "memory":
@@ -27,6 +30,24 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
                 return broker.client()
 
             yield in_memory
+        return
+    if request.param == "local":
+        broker = LocalBroker()
+        broker.start()
+        begun: list[Any] = [LocalClient(broker)]
+
+        def inside(*apps: macaque.Server) -> macaque.Client:
+            if len({service.name for app in apps for service in app._registry}) < len(apps):
+                pytest.skip("a process has one server for each share")
+            for app in apps:
+                begun.insert(0, app._twin(partial(LocalTransport, broker), "twin"))
+                begun[0].connect()
+            return begun[-1]  # type: ignore[no-any-return]
+
+        yield inside
+        for each in begun:
+            each.close()
+        broker.stop()
         return
     server: Server = request.getfixturevalue("shared_server")
     opened: list[Any] = []
