@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import subprocess
 import sys
 import threading
 import weakref
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import greenlets
 from mqlight.net import crew
 from mqlight.net.crew import PATIENCE, QUICK, Crew, Lane
 
@@ -709,15 +709,4 @@ def run_on_greenlets() -> None:
 
 
 def test_the_core_of_this_file_runs_on_greenlets() -> None:
-    program = (
-        "from gevent import monkey; monkey.patch_all()\n"
-        f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
-        "import importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('on_greenlets', {__file__!r})\n"
-        "module = importlib.util.module_from_spec(spec); sys.modules['on_greenlets'] = module\n"
-        "spec.loader.exec_module(module)\n"
-        "module.run_on_greenlets()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"passed {test.__name__}" for test in ON_GREENLETS]
+    assert greenlets.run_on_greenlets(__file__) == [f"passed {test.__name__}" for test in ON_GREENLETS]

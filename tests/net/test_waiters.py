@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import queue
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
 
 import pytest
 
+import greenlets
 from mqlight.net import interrupts, waiters
 from mqlight.net.crew import Crew, Lane
 from mqlight.net.tcp import BRIEF
@@ -326,15 +325,4 @@ def run_on_greenlets() -> None:
 
 
 def test_the_core_of_this_file_runs_on_greenlets() -> None:
-    program = (
-        "from gevent import monkey; monkey.patch_all()\n"
-        f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
-        "import importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('on_greenlets', {__file__!r})\n"
-        "module = importlib.util.module_from_spec(spec); sys.modules['on_greenlets'] = module\n"
-        "spec.loader.exec_module(module)\n"
-        "module.run_on_greenlets()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"passed {test.__name__}" for test in ON_GREENLETS]
+    assert greenlets.run_on_greenlets(__file__) == [f"passed {test.__name__}" for test in ON_GREENLETS]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from fronts import rest_of
 from processes import ROOT, Server, wait_until
 from web.conftest import READY, Site, running_site
 
@@ -31,19 +32,6 @@ def connection(site: Any) -> Iterator[socket.socket]:
     place = urlsplit(site.url)
     with socket.create_connection((place.hostname, place.port), timeout=20) as opened:
         yield opened
-
-
-def rest_of(opened: socket.socket) -> bytes:
-    """Everything that comes until the other side ends the connection."""
-    received = b""
-    while True:
-        try:
-            data = opened.recv(65536)
-        except ConnectionResetError:
-            return received
-        if not data:
-            return received
-        received += data
 
 
 def exchange(site: Any, request: bytes) -> tuple[int, str, bytes]:
