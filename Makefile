@@ -1,7 +1,7 @@
 # make run            Install into .venv, and run the server, the back ends and the front end until Ctrl-C.
 # make test           Install the packages of the tests, then lint, check types and run every test in TESTERS processes.
 # make test-compiled  Run the tests of mqlight.amqp, dialects, net and server on the compiled build (part of make test).
-# make test-pythons   Run the tests on every installed Python from 3.10 to 3.14, without browser, brokers and faults.
+# make test-pythons   Run the tests that depend on the Python, on every installed Python from 3.10 to 3.14.
 # make docs           Make the site of docs/ in build/site, and fail at a dead link or an unknown name.
 # make bench          Compare with nats-py and nats-server in one run.
 # make bench-brokers  Compare with FastStream and nameko on RabbitMQ 4 in one run.
@@ -28,9 +28,10 @@ SOAK_ARGS ?=
 # The tests wait for real processes: those that fail on a busy machine run once more, alone, and both runs are shown.
 ALONE = echo "The tests that failed run once more, alone:"
 FAILED = -n 0 --last-failed --last-failed-no-failures none
+COMPILES = command -v "$${CC:-cc}" >/dev/null 2>&1 && [ -z "$$MACAQUE_PURE" ]
 PYTEST_COMPILED = ../../.venv/bin/python -m pytest tests/amqp tests/dialects tests/net tests/mqlight tests/server
 
-.PHONY: help run test test-compiled test-pythons docs bench bench-brokers fuzz soak clean
+.PHONY: help run test test-plain compiled test-compiled test-pythons docs bench bench-brokers fuzz soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -43,14 +44,19 @@ test: .venv/.installed-test .venv/.installed-docs
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
+	@$(MAKE) --no-print-directory --jobs=2 test-plain test-compiled
+
+test-plain: .venv/.installed-test
 	.venv/bin/python -m pytest -n $(TESTERS) $(PYTEST_ARGS) || { $(ALONE); .venv/bin/python -m pytest $(FAILED) $(PYTEST_ARGS); }
-	@$(MAKE) --no-print-directory test-compiled
+
+# The compiler takes a minute of one core: it works while the plain tests wait for their processes.
+compiled: .venv/.installed-test
+	@if $(COMPILES); then nice ./scripts/compiled; fi
 
 # The engine and the layers that stand on it run compiled as well as plain; without a C compiler, plain alone.
-test-compiled: .venv/.installed-test
-	@if command -v "$${CC:-cc}" >/dev/null 2>&1 && [ -z "$$MACAQUE_PURE" ]; then \
-	    ./scripts/compiled && cd build/compiled && \
-	    { $(PYTEST_COMPILED) -n $(TESTERS) || { $(ALONE); $(PYTEST_COMPILED) $(FAILED); }; }; \
+test-compiled: compiled $(filter test-plain,$(MAKECMDGOALS))
+	@if $(COMPILES); then \
+	    cd build/compiled && { $(PYTEST_COMPILED) -n $(TESTERS) || { $(ALONE); $(PYTEST_COMPILED) $(FAILED); }; }; \
 	else echo "No C compiler: the tests ran on the plain build alone."; fi
 
 test-pythons:

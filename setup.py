@@ -46,7 +46,6 @@ COMPILED = [
     "mqlight/outlet.py",
     "mqlight/protocol.py",
     "mqlight/receiver.py",
-    "mqlight/sender.py",
     "mqlight/senders.py",
     "mqlight/server/broker.py",
     "mqlight/server/capacity.py",

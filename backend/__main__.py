@@ -1,7 +1,7 @@
 """`python -m backend`: a worker that turns words into upper case. Any number of workers may run.
 
 All workers share the destination `python-back-end` of the topic `mqlight/sample/wordsuppercase`. So each word goes to
-exactly one worker, and words that are sent while no worker runs wait for the next one. The messaging server is
+exactly one worker, and words that are sent while no worker runs wait for the next one. The broker is
 `MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. SIGTERM and SIGINT finish the current
 word, then stop; a second signal stops at once. `--delay 0.5` is slow motion: each word takes half a second.
 """

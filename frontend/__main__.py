@@ -1,6 +1,6 @@
 """`python -m frontend`: the web page of the fishalive demo, on http://127.0.0.1:8000/ (`HOST`, `PORT`).
 
-The messaging server is `MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. It may start
+The broker is `MACAQUE_BROKER`, the bound Cloud Foundry service, or `amqp://127.0.0.1:5672`. It may start
 later. SIGTERM and SIGINT stop the program. The program checks the environment, then runs gunicorn with
 frontend/gunicorn.conf.py.
 """

@@ -40,11 +40,11 @@ MAX_BODY = 65_536
 MAX_WORD = 1000
 BODY_SECONDS = 20.0
 MOST, MAX_MOST = 200, 1000  # replies in a response
-GATHER_SECONDS = 0.01  # that a poll with a reply waits while words are out, so that one response has all replies
+GATHER_SECONDS = 0.01  # a poll with a reply waits for this time while words are out, so that one response has all
 HEARTBEAT, STREAM_SECONDS = 10.0, 60.0  # seconds between comments in a stream of events, and until the stream ends
 NOT_CONNECTED = (
-    "The front end is not connected to the messaging server, so nothing was sent. "
-    "Is the server running (python -m mqlight.server), and is MACAQUE_BROKER its address?"
+    "The front end is not connected to the broker, so nothing was sent. "
+    "Is it running (python -m mqlight.server), and is MACAQUE_BROKER its address?"
 )
 HEALTH = ("/healthz", "/readyz")  # for every host name and without a rate limit, because health checks must get through
 JSON = re.compile(r'application/json\s*(;\s*charset="?utf-?8"?\s*)?', re.IGNORECASE)
@@ -65,7 +65,7 @@ class Query(msgspec.Struct):
 
 
 def application() -> Frontend:
-    """Return the WSGI application of gunicorn's worker. Its client connects to the messaging server."""
+    """Return the WSGI application of gunicorn's worker. Its client connects to the broker."""
     settings, client = Settings.of(os.environ), macaque.Client()
     client.start()
     offload = Offload(client, settings)
@@ -260,7 +260,7 @@ class Frontend:
         if not self.offload.client.connected:
             raise Problem(503, NOT_CONNECTED)
         if not self.offload.client.ready:
-            raise Problem(503, "The messaging server has not confirmed yet where replies to the front end go.")
+            raise Problem(503, "The broker has not confirmed yet where replies to the front end go.")
         return respond(200, {"status": "ready"})
 
     def _metrics(self) -> HTTPResponse:

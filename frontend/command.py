@@ -36,6 +36,6 @@ def worker(environ: Mapping[str, str], python: str, folder: str) -> dict[str, st
 
 
 def console(broker_properties: Mapping[str, object]) -> dict[str, str]:
-    """Return the address of the messaging server's console, if the server has one and runs on this machine."""
+    """Return the address of the broker's console, if the broker has one and runs on this machine."""
     address = str(broker_properties.get("console"))
     return {"console": address} if CONSOLE.fullmatch(address) else {}

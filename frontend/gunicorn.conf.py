@@ -31,7 +31,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 
 keepalive = 10  # seconds that a connection may be silent, and that the head of a request may take
-graceful_timeout = 3  # seconds for requests in progress; closing the connection to the messaging server gets two more
+graceful_timeout = 3  # seconds for requests in progress; closing the connection to the broker gets two more
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 4096
@@ -91,6 +91,6 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Disconnect from the messaging server."""
+    """Disconnect from the broker."""
     if hasattr(worker, "wsgi"):
         gevent.with_timeout(2, worker.wsgi.offload.client.close, timeout_value=None)

@@ -19,8 +19,7 @@ class WrongAnswer(Exception):
 REASONS: dict[type[Exception], str] = {
     macaque.NoResponders: f"No service listens on {SERVICE}. Start a worker with: python -m backend",
     macaque.Timeout: "No answer within {timeout:g} seconds. Is a worker running (python -m backend)?",
-    macaque.ConnectionLost: "The connection to the messaging server was lost before the answer came. "
-    "Submit the word again.",
+    macaque.ConnectionLost: "The connection to the broker was lost before the answer came. Submit the word again.",
     macaque.RemoteError: "The worker failed: {error}",
     WrongAnswer: "The worker answered {error}",
     Exception: "The word could not be sent: {error}",

@@ -6,15 +6,18 @@ The rules of this file:
 * A loop is woken up once for many events. If a loop is closed, its events are dropped.
 * Nothing here needs more of a loop than `create_future` and `call_soon_threadsafe`. So each loop of asyncio works:
   uvloop, the loops of Windows, and anyio over asyncio.
+* asyncio is slow to import, and many programs do not need it. It is imported where a loop runs, so it is there already.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Wakeup", "Wakeups", "in_thread"]
 
@@ -29,6 +32,8 @@ class Wakeups:
 
     def new(self) -> Wakeup:
         """Return a wakeup for a task of the running loop. Raises RuntimeError if no loop runs in this thread."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         bell: _Bell | None = getattr(self._local, "bell", None)
         if bell is None or bell.loop is not loop:
@@ -82,6 +87,8 @@ class _Bell:
 
 async def in_thread(function: Callable[[], T]) -> T:
     """Run a function that blocks in a thread of its own, and wait for it. The thread may outlive the task."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

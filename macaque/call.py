@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
+from macaque.aio import Wakeup
 from macaque.arguments import check_callback
 from macaque.context import current
 from macaque.errors import Cancelled, RemoteError
@@ -24,8 +25,6 @@ from mqlight.log import Log
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
-
-    from macaque.aio import Wakeup  # it imports asyncio, which is slow, and which many programs do not need
 
     T = TypeVar("T", default=Any)
 else:
@@ -319,32 +318,19 @@ class Notice(Call[None]):
         self._home.requested(self, outcome, condition)
 
 
-class Gathering(Call[list[Any]]):
-    """A call whose `result()` is the list of all replies: their data, and a RemoteError for each error reply."""
-
-    __slots__ = ("_most", "_replies")
-
-    def __init__(self, most: int, *args: Any) -> None:
-        super().__init__(*args)
-        self._most = most
-        self._replies: list[Any] = []
-
-    def _on_reply(self, data: Any, error: Exception | None) -> bool:
-        self._replies.append(data if error is None else error)
-        return False  # the client ends the call after the user's function has got this reply
-
-
 class TypedCall(Call[T]):
     """A call whose result is converted to a type, where the application takes it and not where the call ends.
 
     If the result does not fit the type, the call ends in RemoteError with the code MISFIT.
     """
 
-    __slots__ = ("_type",)
+    __slots__ = ("_plain", "_type")
 
-    def __init__(self, wanted: Type, *args: Any) -> None:
+    def __init__(self, wanted: Type | None, *args: Any) -> None:
         super().__init__(*args)
-        self._type: Type | None = wanted
+        self._type = wanted
+        self._plain = wanted is not None
+        """Whether the result has to be converted."""
 
     def result(self, timeout: float | None = None) -> T:
         self.exception(timeout)
@@ -353,21 +339,55 @@ class TypedCall(Call[T]):
     def exception(self, timeout: float | None = None) -> Exception | None:
         super().exception(timeout)
         with _changing:
-            wanted, data = self._type, self._data
-        if wanted is not None and self._error is None:
-            error: Exception | None = None
-            try:
-                data = wanted.from_plain(data)
-            except ValueError as wrong:
-                data, error = None, misfit(wanted, wrong, "result", self.topic)
+            plain, data = self._plain, self._data
+        if plain and self._error is None:
+            data, error = self._converted(data)
             with _changing:
-                if self._type is not None:  # another thread may have converted it meanwhile
-                    self._type, self._data, self._error = None, data, error
+                if self._plain:  # another thread may have converted it meanwhile
+                    self._plain, self._data, self._error = False, data, error
         return self._error
+
+    def _converted(self, data: Any) -> tuple[Any, Exception | None]:
+        """Return data in the type, or the error if it does not fit."""
+        if self._type is None:
+            return data, None
+        try:
+            return self._type.from_plain(data), None
+        except ValueError as wrong:
+            return None, misfit(self._type, wrong, "result", self.topic)
 
     def _tell(self, data: Any, error: Exception | None) -> None:
         error = self.exception()
         super()._tell(self._data, error)
+
+
+class Gathering(TypedCall[list[Any]]):
+    """A call whose `result()` is the list of all replies.
+
+    The list has the data of each reply, or a RemoteError for an error reply and for data that does not fit the type.
+    """
+
+    __slots__ = ("_most", "_replies")
+
+    def __init__(self, most: int, wanted: Type | None, *args: Any) -> None:
+        super().__init__(wanted, *args)
+        self._most = most
+        self._replies: list[Any] = []
+
+    def _on_reply(self, data: Any, error: Exception | None) -> bool:
+        self._replies.append(data if error is None else error)
+        return False  # the client ends the call after the user's function has got this reply
+
+    def _converted(self, data: Any) -> tuple[Any, Exception | None]:
+        pairs = [
+            (None, each) if isinstance(each, RemoteError) else super(Gathering, self)._converted(each) for each in data
+        ]
+        return [value if error is None else error for value, error in pairs], None
+
+    def _tell(self, data: Any, error: Exception | None) -> None:
+        if error is None:
+            data, error = super()._converted(data)
+        Call._tell(self, data, error)
 
 
 def misfit(wanted: Type, wrong: ValueError, what: str, topic: str) -> RemoteError:

@@ -8,8 +8,8 @@ from functools import partial
 from random import getrandbits
 from typing import Any, TypeVar, overload
 
-from macaque.arguments import checked_number, checked_seconds, checked_uuid
-from macaque.call import Call, Gathering, Notice, TypedCall
+from macaque.arguments import checked_seconds, checked_uuid
+from macaque.call import Call, Notice, TypedCall
 from macaque.calls import Calls
 from macaque.context import current, within
 from macaque.envelope import encode_notice, encode_request
@@ -24,8 +24,6 @@ C = TypeVar("C", bound=Call[Any])
 T = TypeVar("T")
 
 KNOWN_TOPICS = 4096
-MAX_REPLIES = 1000
-"""The most replies that a gathering takes."""
 
 
 class Calling:
@@ -148,40 +146,6 @@ class Calling:
             Timeout, ConnectionLost: there was no room to send it for `timeout` seconds, or the client was closed.
         """
         return self._notify(topic, data, ttl, timeout, uuid)
-
-    def gather(
-        self,
-        endpoint: str,
-        data: Any,
-        callback: Callable[[Any], object] | None = None,
-        timeout: float | None = None,
-        *,
-        on_error: Callable[[Exception], object] | None = None,
-        replies: int = MAX_REPLIES,
-    ) -> Call[list[Any]]:
-        """Send a request to every service at a topic, and take their replies until the deadline.
-
-        One reply comes from each share, and from each service without a share_id. For example, two kinds of back ends
-        with one share_id each send two replies. A request that is delivered again may get a second reply.
-
-        Args:
-            endpoint: as for `call`.
-            data: as for `call`.
-            timeout: as for `call`.
-            callback: called with the data of each reply, when it arrives.
-            on_error: called with the RemoteError of each error reply, and with the error of the call if there was no
-                reply at all. Without it these errors are logged, if there is a callback.
-            replies: the number of replies that ends the call.
-
-        Returns:
-            A call whose result is the list of all replies in the order in which they came: data, or a RemoteError for
-            an error reply. Without any reply it ends as `call` does, in NoResponders, Timeout or ConnectionLost.
-
-        Raises:
-            TypeError, ValueError, Timeout, ConnectionLost: as `call` does.
-        """
-        most = checked_number(replies, "number of replies", 1, MAX_REPLIES, "how many replies are wanted")
-        return self._call(partial(Gathering, most), endpoint, data, callback, timeout, on_error, None)
 
     def batch(self) -> AbstractContextManager[None]:
         """Send the calls that this thread makes in the block together: `with client.batch():`.

@@ -17,13 +17,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from macaque.aio import Wakeup, Wakeups
 from macaque.call import Call, Gathering
 from macaque.callbacks import Callbacks
 from macaque.control import cancel_topic, encode_cancel
-from macaque.envelope import BadReply, decode_reply, expiry
-from macaque.errors import Cancelled, ConnectionLost, MacaqueError, NoResponders, Timeout, refusal
+from macaque.envelope import BadReply, Reply, decode_reply, expiry
+from macaque.errors import Cancelled, ConnectionLost, MacaqueError, NoResponders, Timeout, lost, refusal
 from macaque.futures import CallFuture
 from macaque.observe.observer import Observer
 from macaque.observe.tracing import Tracing
@@ -31,15 +32,13 @@ from macaque.pending import MAXIMUM, Added, Pending
 from macaque.room import Room
 from macaque.stream import Streaming, Streams
 from macaque.transport import Transport
+from macaque.unreadable import unreadable
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import State
 from mqlight.delivery import Delivery
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 from mqlight.log import Log, attempt
 from mqlight.senders import EXPIRED
-
-if TYPE_CHECKING:
-    from macaque.aio import Wakeup, Wakeups
 
 __all__ = ["KEPT", "LOOK", "Calls", "rescue"]
 
@@ -79,14 +78,14 @@ class Calls:
         self.now = transport.now
         self.wall = transport.wall
         self._maximum = maximum
-        self._pending: Pending[Call] = Pending(threading.Lock(), maximum)
-        self._gatherings: Pending[Gathering] = Pending(threading.Lock(), kept)
+        self._pending: Pending[Call] = Pending(maximum)
+        self._gatherings: Pending[Gathering] = Pending(kept)
         self._room = Room(self, transport, self._pending, maximum)
         self._parked = self._room.parked
         self._aside = transport.lane(1)
         self.streams = Streams(self, transport, self._aside)
         self._stores = self._pending, self._parked, self.streams.open
-        self._wakeups: Wakeups | None = None
+        self._wakeups = Wakeups()
         self.rescue_at = 0.0
         transport.every(self.expire)
 
@@ -119,7 +118,7 @@ class Calls:
             return
         try:
             transport.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=0.0)
-        except TimeoutError:
+        except NoRoomError:
             self._room.publish(call, message)
         except StoppedError as error:
             if self._pending.take(call):
@@ -172,16 +171,14 @@ class Calls:
         if call._accepted:
             said = f"No reply from {call.topic!r} within {call.timeout:g} s."
         elif self.transport.state is State.STARTED:
-            said = f"The broker had no room for the request to {call.topic!r} within {call.timeout:g} s."
+            said = f"The broker did not take the request to {call.topic!r} within {call.timeout:g} s."
         else:
             return self.lost(self.transport.error)
         return Timeout(said, topic=call.topic, timeout=call.timeout)
 
     def lost(self, error: Exception | None) -> ConnectionLost:
         """Return the error that the application gets for an error of the transport."""
-        url = getattr(error, "url", None) or self.transport.url
-        reason = "it does not answer" if error is None else str(error)
-        return ConnectionLost(f"No connection to the broker: {reason}", url=url, reason=reason)
+        return lost(error, self.transport.url)
 
     def expire(self, now: float) -> float | None:
         """End the calls whose deadline has passed. Return the time when there is work again."""
@@ -226,7 +223,7 @@ class Calls:
             try:
                 message = encode_cancel(call.uuid, topic, expiry(call._began, call.timeout), call.deadline - self.now())
                 self.transport.publish(topic, message, timeout=0.0)
-            except (TimeoutError, StoppedError):
+            except (NoRoomError, StoppedError):
                 pass  # the service finds out by the deadline
 
     def close(self) -> None:
@@ -252,25 +249,28 @@ class Calls:
 
     def abandon(self) -> None:
         """End all calls in the child of a fork, because they belong to the parent. This object is not used again."""
-        for call in [call for store in (*self._stores, self._gatherings) for call in store.abandon()]:
+        for call in [call for store in (*self._stores, self._gatherings) for call in store.all()]:
             call._abandon(ConnectionLost("The call belongs to the parent of this process.", reason="forked"))
 
     # Events of the transport, under its lock
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """Give a reply to its call."""
+    def on_delivery(self, delivery: Delivery) -> bool:
+        """Give a reply to its call. Return True to accept it."""
+        reply: Reply | None
+        accepted = True
         try:
             reply = decode_reply(delivery.message)
         except BadReply as error:
-            log.warning("dropped a message to the replies of %s: %s", self._name, error)
+            log.warning("rejected a message to the replies of %s: %s", self._name, error)
             delivery.reject("amqp:decode-error", str(error))
-            return
-        delivery.accept()
+            accepted, reply = False, unreadable(delivery.message, error)
+            if reply is None:
+                return False
         uuid = reply.uuid
         call = self._pending.pop(uuid) or self._gatherings.pop(uuid) or self.streams.open.pop(uuid)
         if call is None:
             log.debug("dropped a late reply: %s", uuid)
-            return
+            return accepted
         fault = None if reply.error is None else reply.error.exception()
         if reply.seq is not None and isinstance(call, Streaming):
             self.streams.on_part(call, reply, fault)
@@ -278,6 +278,7 @@ class Calls:
             self.ended(call, reply.data, fault)
         elif isinstance(call, Gathering):
             self._gather(call, reply.data, fault)
+        return accepted
 
     def _gather(self, call: Gathering, data: Any, error: Exception | None) -> None:
         """Report a reply to a gathering, and wait for more replies if the caller wants more."""
@@ -338,10 +339,6 @@ class Calls:
         self.callbacks.run(function, *args)
 
     def wakeup(self) -> Wakeup:
-        if self._wakeups is None:
-            from macaque.aio import Wakeups  # asyncio is slow to import, and here it is imported already
-
-            self._wakeups = Wakeups()
         self.transport.before_blocking()
         return self._wakeups.new()
 

@@ -14,6 +14,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from macaque.aio import in_thread
 from macaque.arguments import checked_seconds
 from macaque.broker import resolve
 from macaque.calls import Calls, rescue
@@ -125,8 +126,6 @@ class Client(Many):
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        from macaque.aio import in_thread  # asyncio is slow to import, and here it is imported already
-
         await in_thread(self.close)
 
     @property
@@ -230,7 +229,7 @@ def _close_all() -> None:
         try:
             client.close()
         except Exception:
-            log.debug("%s could not take its leave", client.client_id, exc_info=True)
+            log.debug("%s could not be closed", client.client_id, exc_info=True)
 
 
 atexit.register(_close_all)

@@ -32,7 +32,7 @@ class Clocks:
             source: the caller.
             expires: when the request expires by its caller's clock, in ms since 1970.
             ttl: the time to live in the message, in ms.
-            now: this machine's clock, in ms since 1970.
+            now: this machine's clock when the message arrived, in ms since 1970.
             counted_down: whether the broker subtracts the travel time from `ttl`.
         """
         ahead = expires - ttl - now

@@ -20,14 +20,15 @@ from macaque.dead_letter import (
     request_topic,
     without_request,
 )
+from macaque.desk import Desk
 from macaque.envelope import Fault
 from macaque.job import Job
 from macaque.policy import AfterLetter, after_dead_letter
 from macaque.registry import Service
-from macaque.replies import Replies, Step
+from macaque.replies import Replies
 from macaque.retries import LONGEST
 from macaque.retry_queue import RetryQueue
-from macaque.transport import Lane, Transport, topic_in
+from macaque.transport import Transport, topic_in
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.errors import StoppedError
 from mqlight.log import Log
@@ -63,8 +64,7 @@ class DeadLettering:
         service: Service,
         client_id: str,
         retries: RetryQueue,
-        desk: Lane,
-        step: Step,
+        desk: Desk,
         replies: Replies,
         on_kept: Callable[[], None],
     ) -> None:
@@ -73,7 +73,6 @@ class DeadLettering:
         self._client_id = client_id
         self._retries = retries
         self._desk = desk
-        self._step = step
         self._replies = replies
         self._on_kept = on_kept
 
@@ -100,7 +99,7 @@ class DeadLettering:
 
     def _publish(self, job: Job, letter: DeadLetter) -> None:
         topic = dead_topic(letter.endpoint)
-        told = partial(self._step, job, self._told, letter)
+        told = partial(self._desk.step, job, self._told, letter)
         try:
             self._transport.publish(topic, encode_dead_letter(letter), mandatory=True, on_outcome=told)
         except StoppedError:
@@ -112,18 +111,18 @@ class DeadLettering:
         if decision is AfterLetter.KEPT:
             self._on_kept()
             if job.request.reply_to:
-                self._desk.submit(self._step, job, self._tell_caller, letter)
+                self._desk.submit(job, self._tell_caller, letter)
             else:
                 job.settle()
         elif decision is AfterLetter.LEAVE:
             log.debug("stopped before the broker accepted the dead letter of %s", job.request.uuid)
         elif decision is AfterLetter.SHORTEN:
             log.error("the dead letter of %s is too large, so its request is left out", job.request.uuid)
-            self._desk.submit(self._step, job, self._publish, without_request(letter))
+            self._desk.submit(job, self._publish, without_request(letter))
         else:
             why = condition or "no server is subscribed to the dead letters"
             log.error("the dead letter of %s was not kept, so the request goes back: %s", job.request.uuid, why)
-            self._desk.submit(self._step, job, self._give_back)
+            self._desk.submit(job, self._give_back)
 
     def _give_back(self, job: Job) -> None:
         self._retries.hold(job.delivery, LONGEST, job.delivery.release, job.delivery.release)

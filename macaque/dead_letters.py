@@ -16,7 +16,7 @@ from time import monotonic
 from macaque.broker import resolve
 from macaque.dead_letter import PATTERN, SHARE, TTL, DeadLetter, decode_dead_letter, revive
 from macaque.envelope import BadRequest
-from macaque.errors import ConnectionLost
+from macaque.errors import ConnectionLost, lost
 from macaque.exchange import Exchange, Outcomes
 from mqlight.addresses import ServiceLike
 from mqlight.delivery import Delivery
@@ -73,7 +73,7 @@ class DeadLetters:
         try:
             exchange.__enter__()
         except MQLightError as error:
-            raise ConnectionLost(f"No connection to the broker: {error}", reason=str(error)) from error
+            raise lost(error) from error
         late = "The broker did not deliver all dead letters in time; give more time."
         try:
             subscription = exchange.subscribe(

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from macaque.desk import Desk
 from macaque.envelope import Fault, encode_reply
 from macaque.idempotency import Idempotency, Turn, key_of
 from macaque.job import Job
 from macaque.policy import is_lasting
-from macaque.replies import Replies, Step
+from macaque.replies import Replies
 from mqlight.log import Log
 
 __all__ = ["Duplicates"]
@@ -27,7 +28,7 @@ class Duplicates:
     Args:
         window: the seconds of `idempotent_for`.
         now: returns the time.
-        step: as for `Replies`.
+        desk: runs the steps of the requests.
         claim: `claim(job)` returns whether a request that waited still needs an answer.
     """
 
@@ -36,13 +37,13 @@ class Duplicates:
         window: float,
         now: Callable[[], float],
         replies: Replies,
-        step: Step,
+        desk: Desk,
         claim: Callable[[Job], bool],
     ) -> None:
         self._results: Idempotency[Any, Job] = Idempotency(threading.Lock(), window)
         self._now = now
         self._replies = replies
-        self._step = step
+        self._desk = desk
         self._claim = claim
 
     @property
@@ -83,7 +84,7 @@ class Duplicates:
         lasting = result is not None and is_lasting(fault, bool(job.request.reply_to))
         for waiter in self._results.end(key, result if lasting else None, size, self._now()):
             if self._claim(waiter):
-                self._step(waiter, self._answer, result)
+                self._desk.step(waiter, self._answer, result)
 
     def _answer(self, job: Job, result: Any) -> None:
         """Give a request the result of the first one."""

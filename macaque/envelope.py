@@ -329,7 +329,7 @@ def _bare(body: Any, content_type: str | None) -> Any:
     if isinstance(body, str) or type(body) is bytes:
         try:
             return decode_data(body)
-        except (ValueError, RecursionError):
+        except ValueError:  # RecursionError: it is JSON, perhaps an envelope, and no text
             if content_type is not None and content_type.partition(";")[0].strip().lower() == BARE_CONTENT_TYPE:
                 raise
             return str(body) if isinstance(body, str) else body

@@ -29,6 +29,7 @@ __all__ = [
     "StreamBroken",
     "Timeout",
     "abort",
+    "lost",
     "refusal",
 ]
 
@@ -54,7 +55,8 @@ class RemoteError(MacaqueError):
         code: the code that the service gave to `abort`; 500 for an exception in the service, 504 if it exceeded its
             timeout, 400 if the data could not be decoded, "exit" if it called `exit()`, "undeliverable" if it failed
             every delivery attempt. From the broker: 403 not allowed, 413 too large, 503 queue full, 502 anything else.
-            From the caller's own end: "misfit" if the result does not fit the type that it wants.
+            From the caller's own end: "misfit" if the result does not fit the type that it wants, "unreadable" if the
+            reply cannot be decoded.
         message: the error message of the service or the broker.
         type: the class of the exception in the service, or the AMQP condition that the broker gave; None from `abort`.
         details: the JSON value that the service added.
@@ -166,6 +168,17 @@ class ConnectionLost(MacaqueError, ConnectionError):
         super().__init__(message)
         self.url = url
         self.reason = reason
+
+
+def lost(error: Exception | None, url: str | None = None) -> ConnectionLost:
+    """Return the error of an application for an error of its connection; None if the broker does not answer.
+
+    Args:
+        url: the address of the broker, if the error does not name it.
+    """
+    reason = "it does not answer" if error is None else str(error)
+    url = getattr(error, "url", None) or url
+    return ConnectionLost(f"No connection to the broker: {reason}", url=url, reason=reason)
 
 
 class Abort(MacaqueError):

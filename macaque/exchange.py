@@ -103,16 +103,13 @@ class Exchange:
             MQLightError: there was no room to send it in time, or the connection is closed.
         """
         outcomes: Outcomes = queue.SimpleQueue()
-        try:
-            self.connection.publish(
-                topic,
-                message,
-                mandatory=True,
-                on_outcome=lambda outcome, condition: outcomes.put((outcome, condition)),
-                timeout=self._left(),
-            )
-        except TimeoutError as error:
-            raise NetworkError(str(error)) from error
+        self.connection.publish(
+            topic,
+            message,
+            mandatory=True,
+            on_outcome=lambda outcome, condition: outcomes.put((outcome, condition)),
+            timeout=self._left(),
+        )
         return outcomes
 
     def outcome(self, outcomes: Outcomes) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from macaque.errors import Abort, RemoteError
-from mqlight.functions import unrun
+from mqlight.functions import name_of, unrun
 
 __all__ = ["Hooks", "Pipeline", "Reply"]
 
@@ -103,7 +103,7 @@ class Pipeline:
             if another is not None:
                 if not isinstance(another, Reply):
                     raise TypeError(
-                        f"{_name(function)} returned {type(another).__name__}; return the macaque.Reply, or None to "
+                        f"{name_of(function)} returned {type(another).__name__}; return the macaque.Reply, or None to "
                         f"leave it as it is."
                     )
                 reply = another
@@ -115,14 +115,10 @@ def _check(function: Any, hook: str, takes: str, *arguments: None) -> None:
         raise TypeError(f"@app.{hook} needs a function, not {function!r}.")
     kind = unrun(function)
     if kind is not None:
-        raise TypeError(f"{_name(function)} is {kind}, and the functions of @app.{hook} are plain ones.")
+        raise TypeError(f"{name_of(function)} is {kind}, and the functions of @app.{hook} are plain ones.")
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError:
-        raise TypeError(f"{_name(function)} must take {takes}, for @app.{hook}.") from None
+        raise TypeError(f"{name_of(function)} must take {takes}, for @app.{hook}.") from None
     except ValueError:
         pass  # some functions written in C do not tell their parameters
-
-
-def _name(function: object) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)

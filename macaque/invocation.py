@@ -51,8 +51,8 @@ class Later:
     context: Context
     """The Context of the request, in which the result must be run."""
 
-    def __init__(self, kind: Kind, result: Any, encode: Encode) -> None:
-        self.kind = kind
+    def __init__(self, result: Any, encode: Encode) -> None:
+        self.kind = kind_of_result(result)
         self.result = result
         self.encode = encode
 
@@ -209,12 +209,9 @@ class Invoker:
                 except TypeError:
                     if kind_of_result(result) is Kind.PLAIN:
                         raise
-            return self._later(work, result, encode)
+            return Later(result, encode)
         except BaseException as error:
             return self._failure(work, error)
-
-    def _later(self, work: Work, result: Any, encode: Encode) -> Later:
-        return Later(kind_of_result(result), result, encode)
 
     def _run_hooked(self, work: Work, encode: Encode) -> Any:
         current.set(work)
@@ -229,7 +226,7 @@ class Invoker:
         except BaseException as error:
             return self._end(work, encode, self._hooks, None, self._failure(work, error))
         if kind_of_result(result) is not Kind.PLAIN:
-            return self._later(work, result, encode)
+            return Later(result, encode)
         return self._end(work, encode, self._hooks, result, None)
 
     def _end(self, work: Work, encode: Encode, hooks: Pipeline, result: Any, failure: Failure | None) -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from macaque.aio import Wakeup
+from macaque.aio import Wakeup
 
 __all__ = ["Empty", "Home", "Mailbox"]
 

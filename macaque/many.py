@@ -1,4 +1,4 @@
-"""The requests of a client that have many results: a call for each item of an input, and streams."""
+"""The requests of a client that have many results: maps, streams, and calls of many services."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from macaque.arguments import checked_number, checked_seconds
-from macaque.call import Call, TypedCall
+from macaque.call import Call, Gathering, TypedCall
 from macaque.calling import Calling
+from macaque.errors import RemoteError
 from macaque.mapping import Results
 from macaque.stream import WINDOW as PARTS
 from macaque.stream import Stream, Streaming
@@ -19,12 +20,14 @@ __all__ = ["Many"]
 WINDOW = 100
 """Default number of calls in flight of a map."""
 MAX_WINDOW = 10_000
+MAX_REPLIES = 1000
+"""The most replies that a gathering takes."""
 
 T = TypeVar("T")
 
 
 class Many(Calling):
-    """The part of a client that makes maps and streams."""
+    """The part of a client that makes maps and streams, and gathers replies."""
 
     @overload
     def map(
@@ -147,3 +150,80 @@ class Many(Calling):
         wanted = None if returns is None else type_of(returns)
         call = self._call(Streaming, topic, data, None, timeout, None, None, window=PARTS)
         return Stream(self._calls.streams, call, self._connection, wanted)
+
+    @overload
+    def gather(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        replies: int = MAX_REPLIES,
+        returns: None = None,
+    ) -> Call[list[Any]]: ...
+
+    @overload
+    def gather(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[T], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        replies: int = MAX_REPLIES,
+        returns: type[T],
+    ) -> Call[list[T | RemoteError]]: ...
+
+    @overload
+    def gather(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        replies: int = MAX_REPLIES,
+        returns: object,
+    ) -> Call[list[Any]]: ...
+
+    def gather(
+        self,
+        endpoint: str,
+        data: Any,
+        callback: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        replies: int = MAX_REPLIES,
+        returns: object = None,
+    ) -> Call[list[Any]]:
+        """Send a request to every service at a topic, and take their replies until the deadline.
+
+        One reply comes from each share, and from each service without a share_id. For example, two kinds of back ends
+        with one share_id each send two replies. A request that is delivered again may get a second reply.
+
+        Args:
+            endpoint: as for `call`.
+            data: as for `call`.
+            timeout: as for `call`.
+            callback: called with the data of each reply, when it arrives.
+            on_error: called with the RemoteError of each error reply, and with the error of the call if there was no
+                reply at all. Without it these errors are logged, if there is a callback.
+            replies: the number of replies that ends the call.
+            returns: the type to which the data of each reply is converted, as for `call`.
+
+        Returns:
+            A call whose result is the list of all replies in the order in which they came: data, or a RemoteError for
+            an error reply or for data that does not fit `returns`. Without any reply it ends as `call` does, in
+            NoResponders, Timeout or ConnectionLost.
+
+        Raises:
+            TypeError, ValueError, Timeout, ConnectionLost: as `call` does.
+        """
+        most = checked_number(replies, "number of replies", 1, MAX_REPLIES, "how many replies are wanted")
+        wanted = None if returns is None else type_of(returns)
+        return self._call(partial(Gathering, most, wanted), endpoint, data, callback, timeout, on_error, None)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from macaque.aio import Wakeup, Wakeups
 from macaque.control import BadControl, decode_control, encode_end, encode_part, stream_topic
 from macaque.envelope import Request
 from macaque.errors import Abort, MacaqueError
@@ -28,11 +29,8 @@ from macaque.transport import Transport, topic_in
 from mqlight.amqp.message import MessageError, decode
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.delivery import Delivery
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 from mqlight.log import Log
-
-if TYPE_CHECKING:
-    from macaque.aio import Wakeup, Wakeups
 
 __all__ = ["Discarded", "Inbox", "Parts", "Refused"]
 
@@ -63,7 +61,7 @@ class Inbox:
         """Whether the server stops, so that no more grants come."""
         self._until = 0.0
         """When the streams of a server that stops have to end, by the clock of the transport."""
-        self._wakeups: Wakeups | None = None
+        self._wakeups = Wakeups()
 
     def listen(self) -> None:
         """Subscribe to the topics, the first time."""
@@ -114,10 +112,6 @@ class Inbox:
         return self.transport.wait(lock, seconds)
 
     def wakeup(self) -> Wakeup:
-        if self._wakeups is None:
-            from macaque.aio import Wakeups  # asyncio is slow to import, and here it is imported already
-
-            self._wakeups = Wakeups()
         return self._wakeups.new()
 
     # Events of the transport, under its lock
@@ -222,7 +216,7 @@ class Parts:
         to, patience = request.reply_to or "", 0.0 if in_event_loop() else self.left()
         try:
             self._transport.publish(to, message, mandatory=True, on_outcome=self._on_outcome, timeout=patience)
-        except TimeoutError:
+        except NoRoomError:
             raise Refused("there was no room to send a part") from None
         except StoppedError:
             raise Over from None

@@ -15,6 +15,7 @@ from macaque.hooks import Hooks
 from macaque.kinds import Kind, kind_of
 from macaque.typed import Codec
 from mqlight.amqp.topics import TopicError, validate_pattern, validate_topic
+from mqlight.functions import name_of
 
 __all__ = ["MAX_CREDIT", "Registry", "Service"]
 
@@ -119,7 +120,7 @@ class Registry:
         if idempotent_for is not None:
             checked_seconds(idempotent_for, "idempotent_for", LONGEST_WINDOW)
             if kind_of(function).streams:
-                raise ValueError(f"{_name(function)} streams its replies, which idempotent_for does not remember.")
+                raise ValueError(f"{name_of(function)} streams its replies, which idempotent_for does not remember.")
         if timeout is not None:
             checked_seconds(timeout)
         if not isinstance(safe, bool):
@@ -132,8 +133,8 @@ class Registry:
         taken = self._services.setdefault((topic, share_id), service)
         if taken is not service:
             raise ValueError(
-                f"The service {service.name!r} is {_name(taken.function)} already: "
-                f"give {_name(function)} another topic or share_id."
+                f"The service {service.name!r} is {name_of(taken.function)} already: "
+                f"give {name_of(function)} another topic or share_id."
             )
         return service
 
@@ -162,7 +163,3 @@ def _check_share_id(share_id: object) -> None:
 def _check_function(function: object, topic: str) -> None:
     if not callable(function):
         raise TypeError(f"The service {topic!r} is {function!r}, which is not a function.")
-
-
-def _name(function: object) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)

@@ -9,25 +9,23 @@ from typing import Any
 
 import msgspec
 
+from macaque.desk import Desk
 from macaque.envelope import Fault, Request, encode_data, encode_fault
 from macaque.job import Job
 from macaque.kinds import Kind, kind_of_result
 from macaque.policy import AfterReply, ReplyAttempt, after_reply
 from macaque.retry_queue import RetryQueue
 from macaque.room import in_event_loop
-from macaque.transport import Lane, Transport
+from macaque.transport import Transport
 from mqlight.amqp.types import Condition, Outcome
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 from mqlight.log import Log
 
-__all__ = ["Replies", "Step", "encode_nothing", "encode_result"]
+__all__ = ["Replies", "encode_nothing", "encode_result"]
 
 NOTHING = encode_data(None)
 
 log = Log(__name__, BaseException)
-
-Step = Callable[..., None]
-"""`step(job, function, *args)` calls `function(job, *args)`. If that raises, `step` gives the request back."""
 
 
 class Replies:
@@ -35,14 +33,13 @@ class Replies:
 
     Args:
         retries: keeps a reply until it is sent again.
-        desk: the lane for work that is sent later.
+        desk: runs the steps that come later.
     """
 
-    def __init__(self, transport: Transport, retries: RetryQueue, desk: Lane, step: Step) -> None:
+    def __init__(self, transport: Transport, retries: RetryQueue, desk: Desk) -> None:
         self._transport = transport
         self._retries = retries
         self._desk = desk
-        self._step = step
 
     def send(self, job: Job, reply: bytes) -> None:
         """Send an encoded reply. The request is settled when the broker has the reply."""
@@ -54,9 +51,9 @@ class Replies:
         try:
             try:
                 publish(reply_to, reply, mandatory=True, on_outcome=job.on_outcome, timeout=0.0)
-            except TimeoutError:
+            except NoRoomError:
                 if in_event_loop():
-                    self._desk.submit(self._step, job, self.send, reply)
+                    self._desk.submit(job, self.send, reply)
                 else:
                     publish(reply_to, reply, mandatory=True, on_outcome=job.on_outcome)
         except StoppedError:
@@ -78,7 +75,7 @@ class Replies:
 
     def _refused(self, job: Job, outcome: Outcome, condition: Condition | None) -> None:
         """Handle a reply that the broker did not accept. Runs under the connection's lock."""
-        self._step(job, self._decide, outcome, condition)
+        self._desk.step(job, self._decide, outcome, condition)
 
     def _decide(self, job: Job, outcome: Outcome, condition: Condition | None) -> None:
         request, now = job.request, self._transport.now()
@@ -92,13 +89,13 @@ class Replies:
         elif decision is AfterReply.AGAIN:
             log.info("the reply to %s for %s is sent again in %.1f s", request.uuid, request.reply_to, pause)
             gone = outcome is Outcome.RELEASED
-            self._desk.submit(self._step, job, self._hold, pause, job.settle if gone else job.delivery.release)
+            self._desk.submit(job, self._hold, pause, job.settle if gone else job.delivery.release)
         elif decision is AfterReply.EXPLAIN:
             log.warning(
                 "the broker did not accept the reply to %s for %s: %s", request.uuid, request.reply_to, condition
             )
             job.explained, job.refusals = True, 0
-            self._desk.submit(self._step, job, self._explain, condition)
+            self._desk.submit(job, self._explain, condition)
         else:
             if outcome is Outcome.RELEASED:
                 log.warning("no client was subscribed to the reply to %s at %s", request.uuid, request.reply_to)
@@ -108,7 +105,7 @@ class Replies:
             job.settle()
 
     def _hold(self, job: Job, pause: float, leaving: Callable[[], object]) -> None:
-        again = partial(self._desk.submit, self._step, job, self.send, job.reply)
+        again = partial(self._desk.submit, job, self.send, job.reply)
         self._retries.hold(job.delivery, pause, again, leaving)
 
     def _explain(self, job: Job, condition: Condition) -> None:

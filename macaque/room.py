@@ -18,7 +18,7 @@ from macaque.call import Call
 from macaque.errors import MacaqueError
 from macaque.pending import Added, Pending
 from macaque.transport import Transport
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 
 __all__ = ["Room", "in_event_loop"]
 
@@ -57,7 +57,7 @@ class Room:
     def __init__(self, home: Home, transport: Transport, pending: Pending[Call], maximum: int) -> None:
         self.wanted = 0
         """The number of threads that wait. If it is not 0, `notify` must be called when there is room."""
-        self.parked: Pending[Call] = Pending(threading.Lock(), sys.maxsize)
+        self.parked: Pending[Call] = Pending(sys.maxsize)
         self._home = home
         self._transport = transport
         self._pending = pending
@@ -160,7 +160,7 @@ class Room:
         try:
             left = max(0.0, call.deadline - self._transport.now())
             self._transport.publish(call.topic, message, mandatory=True, on_outcome=call._on_outcome, timeout=left)
-        except (TimeoutError, StoppedError) as error:
+        except (NoRoomError, StoppedError) as error:
             if self._pending.take(call):
                 turned_away = self._home.turned_away(call)
                 turned_away.__cause__ = error

@@ -24,7 +24,7 @@ from macaque.config import Config, broker_of, credit_of, timeout_of
 from macaque.cycles import Cycles
 from macaque.dead_lettering import keep_dead_letters
 from macaque.ends import Ends
-from macaque.errors import ConnectionLost
+from macaque.errors import ConnectionLost, lost
 from macaque.hooks import Hooks
 from macaque.http.mountable import Mountable
 from macaque.ids import id_of_child, made_up_id
@@ -277,7 +277,7 @@ class Server(Mountable):
         try:
             connection.wait_started(timeout)
         except MQLightError as error:
-            raise _lost(error) from error
+            raise lost(error) from error
         self._startup.wait(deadline - connection.now(), timeout)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -340,7 +340,7 @@ class Server(Mountable):
         if state is State.STARTED and self._observer is not None:
             attempt(log, self._observer.connected)
         if state is State.STOPPED and error is not None:
-            self._end(_lost(error))
+            self._end(lost(error))
 
     def _on_subscribed(self, connection: Transport, service: Service, error: Exception | None) -> None:
         if error is None:
@@ -359,10 +359,6 @@ class Server(Mountable):
     def _end(self, error: Exception) -> None:
         self._ends.put(error)
         self._startup.fail(error)
-
-
-def _lost(error: Exception) -> ConnectionLost:
-    return ConnectionLost(f"No connection to the broker: {error}", url=getattr(error, "url", None), reason=str(error))
 
 
 def _health(server: Server, host: str, port: int) -> AbstractContextManager[object]:

@@ -10,7 +10,6 @@ The rules of this file:
 from __future__ import annotations
 
 import sys
-import threading
 from typing import Any, Generic, Protocol, TypeVar
 
 from macaque.call import GRACE, Call, misfit
@@ -23,7 +22,7 @@ from macaque.pending import Pending
 from macaque.transport import Lane, Transport
 from macaque.typed import Type
 from mqlight.amqp.types import Condition, Outcome
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 
 __all__ = ["WINDOW", "Stream", "Streaming", "Streams"]
 
@@ -104,7 +103,7 @@ class Streams:
     """
 
     def __init__(self, home: Home, transport: Transport, aside: Lane) -> None:
-        self.open: Pending[Call] = Pending(threading.Lock(), sys.maxsize)
+        self.open: Pending[Call] = Pending(sys.maxsize)
         self._home = home
         self._transport = transport
         self._aside = aside
@@ -141,7 +140,7 @@ class Streams:
     def _send(self, topic: str, message: bytes, on_outcome: Any = None, timeout: float = 0.0) -> None:
         try:
             self._transport.publish(topic, message, mandatory=True, on_outcome=on_outcome, timeout=timeout)
-        except TimeoutError:
+        except NoRoomError:
             if not timeout:
                 self._aside.submit(self._send, topic, message, on_outcome, UNWANTED)
         except StoppedError:

@@ -86,7 +86,7 @@ class Transport(Protocol):
         max_deliveries: int = ...,
         marks: Marks = ...,
         lane: Any = ...,
-        on_delivery: Callable[[Delivery], None],
+        on_delivery: Callable[[Delivery], object],
         on_subscribed: Callable[[Exception | None], None] | None = ...,
     ) -> Subscription: ...
 

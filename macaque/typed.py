@@ -28,7 +28,7 @@ import msgspec
 from macaque.context import Request
 from macaque.envelope import decode_data
 from macaque.errors import Abort
-from mqlight.functions import innermost, unrun
+from mqlight.functions import innermost, name_of, unrun
 from mqlight.json_text import encode_json
 
 __all__ = ["Codec", "Mismatch", "Type", "told", "type_of"]
@@ -208,7 +208,7 @@ class Codec:
         if second is not None and second.annotation is inspect.Parameter.empty:
             second = None
         if not takes_one and second is None:
-            name = _name(self._function)
+            name = name_of(self._function)
             raise TypeError(
                 f"{name}{signature} does not take one argument, the data of the request: write def {name}(data), "
                 f"or def {name}(data, request: macaque.Request)."
@@ -318,10 +318,6 @@ def _takes(signature: inspect.Signature, *arguments: None) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _name(function: object) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _shown(annotation: object) -> str:

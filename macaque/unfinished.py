@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from macaque.cancels import Cancels
+from macaque.desk import Desk
 from macaque.envelope import Fault
 from macaque.faults import CANCELLED, INTERRUPTED
 from macaque.invocation import Failure, Invoker, Later
@@ -23,8 +24,7 @@ from macaque.job import Job
 from macaque.kinds import Kind
 from macaque.loop import Loop
 from macaque.parts import Discarded, Inbox, Parts
-from macaque.replies import NOTHING, Step
-from macaque.transport import Lane
+from macaque.replies import NOTHING
 
 __all__ = ["Unfinished"]
 
@@ -35,7 +35,7 @@ class Unfinished:
     """See the module.
 
     Args:
-        desk: the lane for work that may block.
+        desk: runs the steps that may block.
         ended: called with a request and its encoded result or Failure.
     """
 
@@ -45,8 +45,7 @@ class Unfinished:
         loop: Loop,
         cancels: Cancels,
         inbox: Inbox,
-        desk: Lane,
-        step: Step,
+        desk: Desk,
         ended: Callable[[Job, Any], None],
     ) -> None:
         self._invoker = invoker
@@ -54,7 +53,6 @@ class Unfinished:
         self._cancels = cancels
         self._inbox = inbox
         self._desk = desk
-        self._step = step
         self._ended = ended
 
     def listen(self, streams: bool) -> None:
@@ -91,7 +89,7 @@ class Unfinished:
 
     def _start(self, job: Job, later: Later, make: Callable[[], Coroutine[Any, Any, Any]], sink: Any = None) -> None:
         self._cancels.begin(job.request, partial(self.stop, job))
-        job.cancel = self._loop.start(make, later.context, partial(self._step, job, self._awaited, later, sink))
+        job.cancel = self._loop.start(make, later.context, partial(self._desk.step, job, self._awaited, later, sink))
         if job.unwanted:
             job.cancel()
 
@@ -125,7 +123,7 @@ class Unfinished:
         if type(result) is bytes and not job.unwanted:
             self._ended(job, result)
         else:
-            self._desk.submit(self._step, job, self._ended, result or Failure(STOPPED))
+            self._desk.submit(job, self._ended, result or Failure(STOPPED))
 
 
 async def _within(parts: Parts, iterate: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

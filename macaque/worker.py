@@ -11,10 +11,10 @@ A request takes five steps:
 The rules of this file:
 
 * A request is settled when the broker has accepted its reply. If a worker dies before that, another one gets it.
-* Whatever the function does, its caller is answered, and the worker goes on. `_step` runs each step of a request. If
-  the step itself fails, `_step` gives the request back as a failed attempt.
-* Functions run in the lane of their service, as many at a time as it has credit. Messages that are sent later use a
-  separate lane, the desk, so that functions that never return do not delay them.
+* Whatever the function does, its caller is answered, and the worker goes on. If a step of a request fails, the request
+  is given back as a failed attempt (`desk`).
+* Functions run in the lane of their service, as many at a time as it has credit. Messages that are sent later use the
+  lane of the desk.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from macaque.clocks import DIFFERENCE, Clocks
 from macaque.cycles import Cycles
 from macaque.dead_letter import counted
 from macaque.dead_lettering import DeadLettering
+from macaque.desk import Desk
 from macaque.duplicates import Duplicates
 from macaque.envelope import BadRequest, Fault, decode_request, encode_reply
 from macaque.faults import OVERRUN
@@ -101,21 +102,20 @@ class Worker:
             service, debug=debug, clock=transport.now, about_to_wait=about_to_wait, topic_of=topic, tracing=tracing
         )
         self._encode: Encode = encode_reply if service.idempotent_for is None else encode_result
-        self._desk = transport.lane(1)
+        desk = self._desk = Desk(transport.lane(1), self._rescue)
         self._retries = RetryQueue(transport)
-        self._replies = Replies(transport, self._retries, self._desk, self._step)
+        self._replies = Replies(transport, self._retries, desk)
         self._dead_letters = DeadLettering(
-            transport, service, client_id, self._retries, self._desk, self._step, self._replies, self._dead_lettered
+            transport, service, client_id, self._retries, desk, self._replies, self._dead_lettered
         )
         self._duplicates: Duplicates | None = None
         if service.idempotent_for is not None:
-            self._duplicates = Duplicates(service.idempotent_for, transport.now, self._replies, self._step, self._claim)
+            self._duplicates = Duplicates(service.idempotent_for, transport.now, self._replies, desk, self._claim)
         self.overruns: Overruns | None = None
         if service.timeout is not None:
-            submit = partial(self._desk.submit, self._step)
-            self.overruns = Overruns(transport, service.timeout, lambda job: submit(job, self._overran))
+            self.overruns = Overruns(transport, service.timeout, lambda job: desk.submit(job, self._overran))
         self._cancels = Cancels(transport, service.topic)
-        self._unfinished = Unfinished(self._invoker, loop, self._cancels, inbox, self._desk, self._step, self._ran)
+        self._unfinished = Unfinished(self._invoker, loop, self._cancels, inbox, desk, self._ran)
         self.listen = partial(self._unfinished.listen, service.kind.streams)
         credit = self._credit = service.credit or 1
         self._marks_all = service.max_deliveries == 1
@@ -147,13 +147,6 @@ class Worker:
         """Stop serving, and delete the destination with the messages that wait there."""
         self._transport.unsubscribe(self.subscription, forget=True, on_unsubscribed=on_forgotten)
 
-    def _step(self, job: Job, step: Callable[..., object], *args: Any) -> None:
-        """Call `step(job, *args)`. If it raises, give the request back as a failed attempt."""
-        try:
-            step(job, *args)
-        except BaseException:
-            self._rescue(job, step)
-
     def _rescue(self, job: Job, step: Callable[..., object]) -> None:
         """Give a request back as a failed attempt, because a step failed, with the repeated requests that wait."""
         delivery = job.delivery
@@ -181,14 +174,15 @@ class Worker:
             first = ttl is not None
             if not first:
                 ttl, job.count = time_to_live(message), delivery_count(message)
-            wall, expires = self._wall() * 1000, request.expires
+            now, wall, expires = self._now(), self._wall() * 1000, request.expires
             admission, job.deadline = admit(
-                ttl, expires, job.count, service.max_deliveries, delivery.arrived, self._now(), wall
+                ttl, expires, job.count, service.max_deliveries, delivery.arrived, now, wall
             )
             if ttl and expires is not None and not -DIFFERENCE < expires - ttl - wall < DIFFERENCE:
                 dialect = self._transport.dialect
                 counted_down = dialect is not None and dialect.counts_down
-                self._clocks.compare(job.source, expires, ttl, wall, counted_down=counted_down)
+                arrived = wall - (now - delivery.arrived) * 1000
+                self._clocks.compare(job.source, expires, ttl, arrived, counted_down=counted_down)
             if admission is not _RUN or job.count:
                 if not self._admit_again(job, admission):
                     return
@@ -197,7 +191,7 @@ class Worker:
                     delivery.begin()
                 self._run(job)
         except BadRequest as error:
-            self._step(job, self._reject, error)
+            self._desk.step(job, self._reject, error)
         except BaseException:
             self._rescue(job, self._serve)
 

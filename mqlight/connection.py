@@ -76,8 +76,10 @@ class Connection:
         """Make the lock, and the parts that it guards."""
         self._lock = threading.RLock()
         self._status = Status(self._lock, self._told_state)
-        parts = self._lock, self._crew, self._status, self._clock.wake, self._end
-        self._connector = Connector(self._addresses, self.client_id, self._heartbeat, *parts)
+        self._connector = Connector(
+            self._addresses, self.client_id, self._heartbeat, self._lock, self._crew, self._status,
+            wake=self._clock.wake, end=self._end,
+        )  # fmt: skip
         self._outlet = self._connector.outlet
         self._protocol = self._connector.protocol
         self._receiver.use(self._lock, self._status, self._outlet)
@@ -248,7 +250,7 @@ class Connection:
             False when messages wait for a connection or for credit: MQ Light's signal to slow down.
 
         Raises:
-            TimeoutError: there was no room in time.
+            NoRoomError: there was no room in time. It is a TimeoutError.
             StoppedError: the connection is not started.
         """
         return self._outlet.publish(Outgoing(topic, message, settled, mandatory, on_outcome), timeout)
@@ -265,7 +267,7 @@ class Connection:
         max_deliveries: int = 0,
         dead_letters: str | None = None,
         marks: Marks = Marks.NONE,
-        on_delivery: Callable[[Delivery], None],
+        on_delivery: Callable[[Delivery], object],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Subscription:
         """Listen to a topic pattern.
@@ -280,8 +282,8 @@ class Connection:
             max_deliveries: the most delivery attempts of a message, if the broker can be told.
             dead_letters: the topic to which the broker then moves the message.
             marks: the deliveries that :meth:`Delivery.begin` marks as begun, if the broker supports that.
-            on_delivery: called with each delivery. If it raises, the delivery counts as a failed attempt, unless it is
-                answered already.
+            on_delivery: called with each delivery. True accepts a delivery that is not answered. If it raises, the
+                delivery counts as a failed attempt, unless it is answered already.
             on_subscribed: called with None or the error when the server has answered.
         """
         subscription = Subscription(

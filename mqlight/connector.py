@@ -64,11 +64,12 @@ class Connector:
         lock: threading.RLock,
         crew: Crew,
         status: Status,
+        *,
         wake: Callable[[float], None],
         end: Callable[[Exception], None],
     ) -> None:
         self.protocol = ClientProtocol(on_state=self._on_state, on_room=status.notify, wake=wake, clock=monotonic)
-        self.waiters = Waiters(crew, self._read_briefly)
+        self.waiters = Waiters(crew, self._read_briefly, self._lose)
         self.outlet = Outlet(lock, crew, status, self.waiters, self.protocol.senders, self.protocol.timers)
         self._addresses = addresses
         self._client_id = client_id
@@ -173,6 +174,15 @@ class Connector:
             driver.engine.closed = True
         if driver.engine.closed:
             self._lost(driver, epoch)
+
+    def _lose(self, epoch: int) -> None:
+        """End the connection, because a thread was stopped while it read, maybe with received bytes."""
+        with self._lock:
+            driver = self.outlet.driver
+            if driver is not None:
+                said = f"a thread was stopped while it read from {driver.url}"
+                self._status.error = NetworkError(said, url=driver.url)
+                self._lost(driver, epoch)
 
     def _lost(self, driver: Driver, epoch: int) -> None:
         """Handle the end of a connection: its reason decides the next step. Runs under the lock."""

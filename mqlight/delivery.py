@@ -94,6 +94,11 @@ class Delivery:
         """
         return self._answer(Outcome.REJECTED, Condition(condition, description))
 
+    def let_go(self) -> bool:
+        """Give up the right to answer, because the message is settled in another way. Return False if it was used."""
+        origin, self._origin = self._origin, None
+        return origin is not None
+
     def _answer(self, outcome: Outcome, condition: Condition | None) -> bool:
         origin, self._origin = self._origin, None
         if origin is None:
@@ -101,10 +106,12 @@ class Delivery:
         return origin.settle(self, None if self.settled else outcome, condition)
 
 
-def hand_over(delivery: Delivery, function: Callable[[Delivery], None]) -> None:
-    """Call ``function`` with a delivery. If it raises before it answers, the delivery attempt has failed."""
+def hand_over(delivery: Delivery, function: Callable[[Delivery], object]) -> None:
+    """Call ``function`` with a delivery. True accepts it. If it raises before it answers, the attempt has failed."""
     try:
-        function(delivery)
+        accepted = function(delivery) is True
     except BaseException:
         delivery.fail()
         raise
+    if accepted:
+        delivery.accept()

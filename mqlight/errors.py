@@ -15,6 +15,7 @@ __all__ = [
     "InvalidArgumentError",
     "MQLightError",
     "NetworkError",
+    "NoRoomError",
     "NotPermittedError",
     "RangeError",
     "ReplacedError",
@@ -125,6 +126,12 @@ class StoppedError(MQLightError):
         self.client_id = client_id
 
 
+class NoRoomError(MQLightError, TimeoutError):
+    """There was no room to send a message in time. No other TimeoutError means that, least of all one that a signal's
+    handler raises while a message is sent.
+    """
+
+
 class SubscribedError(MQLightError):
     """The client already subscribes to this pattern with this share.
 
@@ -157,7 +164,7 @@ class InternalError(MQLightError):
     """A fault in this package. Please report it, with the traceback."""
 
 
-# What a condition means to an application (MQ Light contract, 8), and what it means if it is about one message.
+# The error for a condition (MQ Light contract, 8), and the error if the condition is about one message.
 _KINDS: dict[str, type[SecurityError] | type[NotPermittedError]] = {
     "amqp:unauthorized-access": SecurityError,
     "amqp:not-allowed": NotPermittedError,

@@ -7,7 +7,7 @@ import inspect
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["UNRUN", "innermost", "unrun"]
+__all__ = ["UNRUN", "innermost", "name_of", "unrun"]
 
 UNRUN = (
     inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
@@ -39,3 +39,8 @@ def innermost(function: Any) -> Any:
             return function
         else:
             function = type(function).__call__
+
+
+def name_of(function: object) -> str:
+    """Return the name of a function for an error. An object without a name is shown as it is."""
+    return getattr(function, "__qualname__", None) or repr(function)

@@ -1,4 +1,4 @@
-"""The way out of a connection: when its bytes are sent, and by which thread.
+"""The sending of a connection: when its bytes are sent, and by which thread.
 
 The rules of this file:
 
@@ -19,7 +19,7 @@ from functools import partial
 from threading import get_ident
 from time import monotonic
 
-from mqlight.errors import StoppedError
+from mqlight.errors import NoRoomError, StoppedError
 from mqlight.net.crew import Crew
 from mqlight.net.driver import Driver
 from mqlight.net.waiters import Waiters
@@ -41,7 +41,7 @@ RETRY_DRAIN = 0.05
 
 
 class Outlet:
-    """The way out. Methods that send need the connection's lock.
+    """Sends the bytes of a connection. Methods that send need the connection's lock.
 
     Args:
         lock: The connection's lock.
@@ -143,7 +143,7 @@ class Outlet:
             self._status.wait(lambda: not self._lacks_room(), monotonic() + (3e6 if timeout is None else timeout))
             if self._lacks_room():
                 waiting = self._senders.waiting
-                raise TimeoutError(f"no room to send within {timeout or 3e6:g} s: {waiting} messages wait already")
+                raise NoRoomError(f"no room to send within {timeout or 3e6:g} s: {waiting} messages wait already")
 
     def _lacks_room(self) -> bool:
         return self._status.state is not State.STOPPED and (self.full or self._senders.waiting >= BUFFER)

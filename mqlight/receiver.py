@@ -32,23 +32,28 @@ class Receiver:
     _outlet: Outlet
 
     def use(self, lock: threading.RLock, status: Status, outlet: Outlet) -> None:
-        """Use the connection's lock, the threads that wait for answers, and the way out for the answers."""
+        """Use the connection's lock, the threads that wait for answers, and the outlet for the answers."""
         self._lock, self._status, self._outlet = lock, status, outlet
 
     def hand_on(
-        self, lane: Lane | None, on_delivery: Callable[[Delivery], None]
-    ) -> Callable[[Link, Handle, bytes, bool], None]:
-        """Return the function that makes deliveries and hands them to ``on_delivery``, in a lane if there is one."""
+        self, lane: Lane | None, on_delivery: Callable[[Delivery], object]
+    ) -> Callable[[Link, Handle, bytes, bool], bool]:
+        """Return the function that makes deliveries and hands them to ``on_delivery``, in a lane if there is one.
 
-        def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+        It returns True if the message is accepted now.
+        """
+
+        def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> bool:
             delivery = Delivery(self, link.context, link, handle, data, settled)
             if lane is not None:
                 lane.submit(hand_over, delivery, on_delivery)
-                return
+                return False
             try:
-                hand_over(delivery, on_delivery)
+                return on_delivery(delivery) is True and delivery.let_go()
             except BaseException:  # otherwise the thread that reads for all subscriptions fails
+                delivery.fail()
                 report(log, on_delivery)
+                return False
 
         return on_message
 

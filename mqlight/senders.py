@@ -22,7 +22,6 @@ from mqlight.dialects.base import AddressError, Dialect
 from mqlight.dialects.readdress import count_down
 from mqlight.log import Log, report
 from mqlight.outgoing import Outgoing
-from mqlight.sender import Sender
 from mqlight.timers import Timers
 
 __all__ = ["EXPIRED", "Senders"]
@@ -41,6 +40,23 @@ RESEND = 0.2
 MAX_TRIES = 150
 REFUSALS = ("amqp:unauthorized-access", "amqp:not-allowed", "amqp:precondition-failed")
 """Conditions that end a session and that a broker would repeat over the next connection."""
+
+
+class Sender:
+    """A sending link, and the messages that wait for its credit. ``topic`` None is the link for every topic."""
+
+    __slots__ = ("credit", "link", "mandatory", "readdress", "topic", "waiting")
+
+    def __init__(
+        self, topic: str | None, mandatory: bool, link: Link, readdress: Callable[[bytes, str, bool], bytes] | None
+    ) -> None:
+        self.readdress = readdress
+        """The change that the broker needs in the address of each message."""
+        self.topic = topic
+        self.mandatory = mandatory
+        self.link = link
+        self.credit = 0
+        self.waiting: deque[Outgoing] = deque()
 
 
 class Senders:
@@ -205,12 +221,21 @@ class Senders:
                 self.waiting -= 1
                 self._send_on(sender, waiting.popleft())
             self._on_room()
+        link.drain_answered()
+        sender.credit = link.credit
 
     def on_outcomes(self, link: Link, tokens: list[Any], outcome: Outcome, condition: Condition | None) -> None:
-        for outgoing in tokens:
-            if outcome is _accepted:
-                self._tell(outgoing, _accepted, None)
-            else:
+        if outcome is _accepted:
+            self.outstanding -= len(tokens)
+            for outgoing in tokens:
+                on_outcome = outgoing.on_outcome
+                if on_outcome is not None:
+                    try:
+                        on_outcome(outcome, None)
+                    except BaseException:  # otherwise the outcomes of other messages are lost too
+                        report(log, on_outcome)
+        else:
+            for outgoing in tokens:
                 self._not_accepted(outgoing, outcome, condition)
         self._on_room()
 

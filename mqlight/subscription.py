@@ -20,7 +20,10 @@ MOST_CREDIT = 2**31 - 1
 
 
 class Subscription:
-    """A subscription. ``credit`` is the most messages that the client holds; ``ttl`` is in seconds."""
+    """A subscription. ``credit`` is the most messages that the client holds; ``ttl`` is in seconds.
+
+    An application only reads it: ``pattern``, ``share``, ``ready``, ``credit``, ``held``. Its connection changes it.
+    """
 
     __slots__ = (
         "confirmed",
@@ -53,7 +56,7 @@ class Subscription:
         qos: int,
         ttl: int,
         credit: int,
-        on_message: Callable[[Link, Handle, bytes, bool], None],
+        on_message: Callable[[Link, Handle, bytes, bool], object],
         on_subscribed: Callable[[Exception | None], None] | None,
         max_deliveries: int = 0,
         dead_letters: str | None = None,

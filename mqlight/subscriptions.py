@@ -4,8 +4,8 @@ The rules of this file:
 
 * A subscription is attached again over each connection, until it is given up. If the server ends a subscription that it
   had confirmed, ``resume`` attaches the subscription again: it must not end in silence.
-* What the broker needs for a subscription is declared before its link is attached. If the broker cannot do something,
-  the subscription that needs it gets the error.
+* Queues and bindings that a subscription needs are declared before its link is attached. If the broker cannot do
+  something, the subscription that needs it gets the error.
 * A message is held from its arrival to its settlement. The credit given to the server is the rest of the
   subscription's credit.
 * This code is pure: bytes and time come from outside, and one thread at a time calls it.
@@ -305,11 +305,16 @@ class Subscriptions:
                 log.info("subscribed to %s again", subscription.address)
             subscription.answered(None)
 
-    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> None:
+    def on_message(self, link: Link, handle: Handle, data: bytes, settled: bool) -> bool:
         subscription: Subscription = link.context
         subscription.granted -= 1
         subscription.held += 1
-        subscription.on_message(link, handle, data, settled)
+        if subscription.on_message(link, handle, data, settled) is not True:
+            return False
+        subscription.held -= 1
+        if subscription.granted * 2 <= subscription.credit:
+            subscription.top_up()
+        return True
 
     def on_credit(self, link: Link) -> None:
         subscription: Subscription = link.context

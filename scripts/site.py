@@ -65,7 +65,7 @@ def for_the_site(text: str, page: str) -> str:
 
     def inline(found: re.Match[str]) -> str:
         target = target_of(found[2], page)
-        words = TITLES.get(target, found[1]) if found[1].endswith(".md") else found[1]
+        words = TITLES.get(target.partition("#")[0], found[1]) if found[1].endswith(".md") else found[1]
         return f"[{words}]({target})"
 
     text = re.sub(r"\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)", inline, text)

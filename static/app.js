@@ -35,7 +35,7 @@ let slowDown = ""; // why the sentence is held back for now
 function status() {
   const silence = performance.now() - words.lastSign;
   if (connection === "offline") return { text: "The front end does not answer. The page keeps trying." };
-  if (connection === "disconnected") return { text: "The front end is connecting to the messaging server again." };
+  if (connection === "disconnected") return { text: "The front end is connecting to the broker again." };
   if (slowDown) return { text: slowDown };
   if (words.areUnserved) {
     return { text: "No worker took the words: none has answered yet. Start one, and submit again:", command: true };

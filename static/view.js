@@ -67,7 +67,7 @@ export function closeNotice(subject) {
 
 const LAMP = {
   connected: "Connected",
-  disconnected: "Messaging server unreachable",
+  disconnected: "Broker unreachable",
   offline: "Front end unreachable",
 };
 

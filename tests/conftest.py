@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,36 @@ from certificates import Certificates
 from fronts import Front, StartFront, gateway_command
 from processes import ROOT, START_TIMEOUT, Process, Server, Spawn, start_server
 
-# The tests start some hundred Pythons: without byte code each of them compiles all of our modules first.
+# The tests start some hundred Pythons. Without byte code each of them, and pytest, compiles all of our modules first.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell lets programs in the background ignore Ctrl-C, and the programs of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ON_REAL_BROKERS = {
+    r"tests/(brokers|examples)/.*\[rabbitmq\b": "rabbitmq",
+    r"tests/(brokers|examples)/.*\[artemis\b": "artemis",
+    r"tests/brokers/test_(rabbitmq|doctor)\.py::[^[]*$": "rabbitmq",
+}
+"""The names of the tests that use the RabbitMQ or the Artemis of the environment."""
+
+LONGEST = (
+    "rabbitmq",
+    "artemis",
+    "tests/test_tutorial.py",
+    "tests/test_packaging.py",
+    "tests/faults/",
+    "tests/web/",
+    "tests/examples/",
+    "tests/interop/",
+    "tests/macaque/gateway/",
+    "tests/macaque/cli/",
+    "tests/console/test_page",
+    "tests/brokers/",
+)
+"""The beginnings of the names of the units that take longest, the longest first."""
 
 TEST_TIMEOUT = 300
 """Seconds after which a test is ended from outside, whatever it waits for."""
@@ -139,13 +164,34 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
+def unit(nodeid: str) -> str:
+    """Return the name of the unit that a test belongs to; the tests of a unit run one after the other.
+
+    A unit is a file, or all tests on one real broker: some of them kill that broker.
+    """
+    return next((broker for tests, broker in ON_REAL_BROKERS.items() if re.match(tests, nodeid)), nodeid.split("::")[0])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest units, where tests are divided: a long unit at the end would keep the others waiting."""
+
+    def place(item: pytest.Item) -> int:
+        name = unit(item.nodeid)
+        return next((place for place, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Divide the tests by files; those of tests/brokers stay together, as some of them kill the brokers of all."""
+    """Divide the tests by units, in the order of their collection."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduler(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "brokers" if nodeid.startswith("tests/brokers/") else super()._split_scope(nodeid)
+            return unit(nodeid)
 
+    config.option.loadscopereorder = False
     return Scheduler(config, log)

@@ -38,14 +38,15 @@ def bare_environ() -> dict[str, str]:
 
 
 def make_environment(folder: Path) -> Path:
-    """Make a virtual environment with pip in `folder`, and return its Python."""
-    run([sys.executable, "-m", "venv", folder], folder.parent)
+    """Make a virtual environment without pip in `folder`, and return its Python: pip would take longest."""
+    run([sys.executable, "-m", "venv", "--without-pip", folder], folder.parent)
     return folder / "bin" / "python"
 
 
 def install(python: Path, *what: str, cwd: Path) -> None:
-    """Install by pip, as `pip install WHAT...` would in `cwd`."""
-    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what], cwd)
+    """Install by the pip of the tests, as `pip install WHAT...` of that Python would in `cwd`."""
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    run([*pip, "install", "--quiet", "--disable-pip-version-check", *what], cwd)
 
 
 def copy_tree(target: Path, ignore: Path) -> Path:

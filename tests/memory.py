@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,15 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
     except OSError:
         pytest.skip("this system does not say how much memory a process uses")
+
+
+def kept(function: Callable[[], object]) -> int:
+    """Call a function, and return the bytes of Python's memory that it took and did not give back."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        function()
+        after, _ = tracemalloc.get_traced_memory()
+        return after - before
+    finally:
+        tracemalloc.stop()

@@ -46,7 +46,7 @@ class World:
         self.job = Job(self.delivery)  # type: ignore[arg-type]
         self.job.request = Request("u-1", None, "response/me")
         self.job.deadline = deadline
-        self.replies = Replies(self, self, self, self.step)  # type: ignore[arg-type]
+        self.replies = Replies(self, self, self)  # type: ignore[arg-type]
 
     def now(self) -> float:
         return time.monotonic()
@@ -57,11 +57,10 @@ class World:
         assert topic in ("response/me", "macaque/dead/work") and mandatory
         self.sent.append((message, on_outcome))
 
-    def submit(self, function: Any, *args: Any) -> None:
-        function(*args)
-
     def step(self, job: Job, function: Any, *args: Any) -> None:
         function(job, *args)
+
+    submit = step
 
     def hold(self, delivery: Any, seconds: float, then: Any, leaving: Any) -> None:
         self.held.append((seconds, then, leaving))

@@ -93,6 +93,11 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     assert sorted(pages_in(CONFIGURATION["nav"])) == sorted(ours)
 
 
+def test_a_link_to_a_page_shows_its_title(pages: dict[str, Page]) -> None:
+    shown = {name: re.findall(r">([\w-]+\.md)</a>", (SITE / name).read_text(encoding="utf-8")) for name in pages}
+    assert {name: words for name, words in shown.items() if words} == {}
+
+
 def test_no_link_of_the_site_is_dead(pages: dict[str, Page]) -> None:
     dead = []
     for name, page in pages.items():

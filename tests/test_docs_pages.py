@@ -39,3 +39,14 @@ def test_every_program_of_every_page_says_how_it_is_checked() -> None:
         for number, line in enumerate(lines):
             if line == "```python":
                 assert re.match(r"<!-- checked: .+ -->", lines[number - 1]), f"{path.name} line {number + 1}"
+
+
+@pytest.mark.parametrize(
+    ("folder", "title"),
+    [("macaque", "macaque"), ("mqlight", "mqlight"), ("mqlight/server", "the development server")],
+)
+def test_each_file_has_one_place_on_the_page_about_the_code(folder: str, title: str) -> None:
+    page = (DOCS / "code.md").read_text(encoding="utf-8")
+    table = page.partition(f"## The files of {title}\n")[2].partition("\n## ")[0]
+    files = sorted(path.name for path in (ROOT / folder).glob("[!_]*.py"))
+    assert sorted(re.findall(r"`(\w+\.py)`", table)) == files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,6 @@ PURE = [
     "mqlight/server/password_cache.py",
     "mqlight/reconnect.py",
     "mqlight/outgoing.py",
-    "mqlight/sender.py",
     "mqlight/senders.py",
     "mqlight/protocol.py",
     "mqlight/subscription.py",
@@ -162,9 +162,15 @@ def layer(name: str) -> str:
     return max((known for known in LAYERS if f"{name}.".startswith(f"{known}.")), key=len)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def imports(path: Path, *, for_types_too: bool = True) -> Iterator[str]:
     """Every module that a file imports, wherever in the file, relative imports made absolute."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree = parsed(path)
     skipped: set[ast.AST] = set()
     if not for_types_too:
         blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
@@ -197,19 +203,15 @@ def file_of(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def circle_of(name: str, graph: dict[str, set[str]]) -> frozenset[str]:
-    """The modules that import a module, and are imported by it, directly or not; empty where there are none."""
-
-    def reached(start: str) -> set[str]:
-        found: set[str] = set()
-        open_ends = [start]
-        while open_ends:
-            for each in graph.get(open_ends.pop(), set()) - found:
-                found.add(each)
-                open_ends.append(each)
-        return found
-
-    return frozenset(each for each in reached(name) if name in reached(each))
+def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+    """The modules that a module imports, directly or not."""
+    found: set[str] = set()
+    open_ends = [start]
+    while open_ends:
+        for each in graph.get(open_ends.pop(), set()) - found:
+            found.add(each)
+            open_ends.append(each)
+    return found
 
 
 def name_of(path: Path) -> str:
@@ -248,8 +250,9 @@ def test_the_engine_needs_nothing_but_the_standard_library() -> None:
 def test_no_two_files_import_each_other() -> None:
     """Neither directly nor through others, nor for types alone."""
     graph = {module(path): {each for each in imports(path) if _is_module(each)} for path in STRICT}
-    circles = {circle for name in graph if (circle := circle_of(name, graph))}
-    assert not circles
+    reach = {name: reached(name, graph) for name in graph}
+    circles = {frozenset(each for each in reach[name] if name in reach.get(each, ())) for name in graph}
+    assert circles == {frozenset()}
 
 
 @pytest.mark.parametrize("path", STRICT, ids=name_of)
@@ -257,7 +260,7 @@ def test_a_file_and_a_class_fit_in_a_head(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = {
         node.name: (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     }
     assert text.count("\n") <= MOST_LINES and max(lines.values(), default=0) <= MOST_LINES_OF_A_CLASS, lines
@@ -281,7 +284,7 @@ def test_a_pure_file_imports_no_socket_thread_clock_file_or_environment(path: Pa
 
 @pytest.mark.parametrize("path", [ROOT / name for name in PURE], ids=name_of)
 def test_a_pure_file_opens_no_file_prints_nothing_and_asks_no_clock(path: Path) -> None:
-    calls = [n.func for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    calls = [n.func for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]
     names = {call.id for call in calls if isinstance(call, ast.Name)}
     names |= {call.attr for call in calls if isinstance(call, ast.Attribute)} - {"open", "input"}  # AMQP opens as well
     assert not names & IMPURE_CALLS, f"{name_of(path)} calls {sorted(names & IMPURE_CALLS)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from environments import copy_tree, run
+from environments import copy_tree, install, make_environment, run
 from pages import KINDS, Reader, unchecked
 from processes import ROOT, Server, Spawn
 
@@ -23,9 +23,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The packages that make the wheel are those of the tests. Making another environment for them takes longest.
     run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, tree], folder, MACAQUE_PURE="1")
     (wheel,) = folder.glob("*-py3-none-any.whl")
-    run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], folder)
-    python = folder / "environment/bin/python"
-    run([*pip, "--python", python, "install", f"{wheel}[dev,gateway]", "pytest"], folder)
+    python = make_environment(folder / "environment")
+    install(python, f"{wheel}[dev,gateway]", "pytest", cwd=folder)
     return python
 
 

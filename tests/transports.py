@@ -16,7 +16,7 @@ from mqlight.amqp.message import decode, encode
 from mqlight.amqp.topics import matches
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.connection import State
-from mqlight.delivery import Delivery
+from mqlight.delivery import Delivery, hand_over
 
 
 class Network:
@@ -84,9 +84,9 @@ class Subscription:
             delivery = Delivery(transport, subscription, link, 0, message, False)  # type: ignore[arg-type]
             delivery.arrived = self._transport.now()
             if self._lane is None:
-                self._on_delivery(delivery)
+                hand_over(delivery, self._on_delivery)
             else:
-                self._lane.submit(self._on_delivery, delivery)
+                self._lane.submit(hand_over, delivery, self._on_delivery)
 
 
 class Memory:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from macaque.cli.calling import data_argument, opened, read_data, timeout_option
+from macaque.cli.calling import CallCommand, data_argument, opened, read_data, timeout_option
 from macaque.cli.terminal import broker_option, print_json
 from macaque.client import Client
 from macaque.errors import MacaqueError, RemoteError
@@ -24,7 +24,7 @@ STEP = 0.1
 """Seconds between two updates of the progress bar."""
 
 
-@click.command()
+@click.command(cls=CallCommand)
 @click.argument("topic")
 @data_argument
 @click.option("--calls", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True, metavar="COUNT",

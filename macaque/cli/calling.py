@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import click
 import msgspec
 
-from macaque.cli.terminal import fail, json_line, quiet, shortened, unusable_broker
+from macaque.cli.terminal import fail, json_line, mistakes, shortened
 from macaque.client import TIMEOUT, Client
 from macaque.errors import ConnectionLost, MacaqueError, RemoteError
 from mqlight.amqp.text import printable
-from mqlight.errors import InvalidArgumentError
 
-__all__ = ["data_argument", "json_option", "opened", "read_data", "report", "timeout_option"]
+__all__ = ["CallCommand", "data_argument", "json_option", "opened", "read_data", "report", "timeout_option"]
 
 data_argument = click.argument("json", default="null", metavar="[JSON]")
 timeout_option = click.option(
     "--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Wait at most SECONDS."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print errors as JSON objects on stderr.")
+
+
+class CallCommand(click.Command):
+    """A command with data. A number below 0 is data, and no option. As the value of an option it stays where it is."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        for at, (before, word) in enumerate(pairwise(args), 1):
+            if re.match(r"-\d", word) and not before.startswith("-") and "--" not in args:
+                args = [*args[:at], *args[at + 1 :], "--", word]
+        return super().parse_args(context, args)
 
 
 def read_data(text: str) -> Any:
@@ -38,23 +49,14 @@ def read_data(text: str) -> Any:
 @contextmanager
 def opened(broker: str | None, timeout: float, *, as_json: bool = False) -> Iterator[Client]:
     """Connect a client for the time of a block. An error in the block ends the command with its exit code."""
-    quiet()
-    try:
+    with mistakes(broker):
         client = Client(broker=broker, timeout=timeout)
-    except InvalidArgumentError as error:
-        unusable_broker(broker, error)
-    except ValueError as error:
-        fail(2, str(error))
-    try:
-        with client:
-            client.connect(min(timeout, TIMEOUT))
-            yield client
-    except MacaqueError as error:
-        report(error, as_json)
-    except (TypeError, ValueError) as error:
-        fail(2, str(error))
-    except KeyboardInterrupt:
-        fail(130, "interrupted")
+        try:
+            with client:
+                client.connect(min(timeout, TIMEOUT))
+                yield client
+        except MacaqueError as error:
+            report(error, as_json)
 
 
 def report(error: MacaqueError, as_json: bool) -> NoReturn:

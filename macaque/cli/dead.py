@@ -11,12 +11,11 @@ import click
 import msgspec
 
 from macaque.arguments import checked_seconds
-from macaque.cli.terminal import Commands, broker_option, fail, json_line, print_json, quiet, unusable_broker
+from macaque.cli.terminal import Commands, broker_option, fail, json_line, mistakes, print_json, sendable
 from macaque.dead_letter import DeadLetter
 from macaque.dead_letters import MAX_DEAD_LETTERS, DeadLetters
 from macaque.errors import ConnectionLost
 from mqlight.amqp.text import printable
-from mqlight.errors import InvalidArgumentError
 
 __all__ = ["dead"]
 
@@ -68,12 +67,12 @@ def show(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, 
         chosen, missing = _chosen(box, ids, everything)
     letters = [letter for letter in box.letters if letter.id in chosen]
     if as_json:
-        print_json([_about(letter) | {"data": _printable(letter.data)} for letter in letters])
+        print_json([_about(letter) | {"data": sendable(letter.data)} for letter in letters])
     else:
         for letter in letters:
             for name, value in (_about(letter) | {"time": _time(letter)}).items():
                 click.echo(f"{name + ':':<10}{'-' if value is None else printable(value)}")
-            click.echo(f"data:     {json_line(_printable(letter.data))}\n")
+            click.echo(f"data:     {json_line(sendable(letter.data))}\n")
     _end(missing, {})
 
 
@@ -103,16 +102,12 @@ def drop(ids: tuple[str, ...], everything: bool, as_json: bool, timeout: float, 
 
 @contextmanager
 def _opened(broker: str | None, timeout: float) -> Iterator[DeadLetters]:
-    quiet()
-    try:
-        with DeadLetters(broker, checked_seconds(timeout)) as box:
-            yield box
-    except InvalidArgumentError as error:
-        unusable_broker(broker, error)
-    except (ConnectionLost, ValueError) as error:
-        fail(2, str(error))
-    except KeyboardInterrupt:
-        fail(130, "interrupted")
+    with mistakes(broker):
+        try:
+            with DeadLetters(broker, checked_seconds(timeout)) as box:
+                yield box
+        except ConnectionLost as error:
+            fail(2, str(error))
 
 
 def _chosen(box: DeadLetters, ids: tuple[str, ...], everything: bool) -> tuple[set[str], list[str]]:
@@ -153,12 +148,3 @@ def _time(letter: DeadLetter) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _printable(data: Any) -> Any:
-    """Return data in a form that JSON can carry. A client that knows only AMQP may send other values."""
-    try:
-        msgspec.json.encode(data)
-    except (TypeError, ValueError):
-        return repr(data)
-    return data

@@ -100,9 +100,10 @@ def dev(
     _check_packages(reload, http is not None)
     if app is None:
         app = guessed(Path.cwd())
-    target_of(app)
-    if port:
-        _check_free(port, app)
+    folder = target_of(app).folder
+    for option, wanted in ("--port", port), ("--console-port", console_port), ("--http", http):
+        if wanted:
+            _check_free(option, wanted, app)
     options = ["--port", str(port), "--console", "--console-admin"]
     options += [] if console_port is None else ["--console-port", str(console_port)]
     options += [] if data is None else ["--data", str(data)]
@@ -120,7 +121,7 @@ def dev(
             url = serve("gateway", "macaque", "gateway", "--allow", "#", "--subscribe", "#", *options)
         command = [sys.executable, "-m", "macaque", "run", app, "--broker", broker, "--debug", *(["--reload"] * reload)]
         command += ["--drain-timeout", str(GRACE), *([] if log_level is None else ["--log-level", log_level])]
-        watched = (reload_dirs or (Path.cwd(),)) if reload else None
+        watched = (reload_dirs or {Path.cwd(), folder}) if reload else None
         supervisor = Supervisor(command, workers, GRACE, watched, on_serves=_shows_calls(app, broker, url))
         for name, server in servers.items():
             server.watch(partial(_end_all, supervisor, name))
@@ -163,8 +164,8 @@ def _makes_server(path: Path) -> bool:
     return not path.name.startswith("test_") and "macaque" in text and MAKES_SERVER.search(text) is not None
 
 
-def _check_free(port: int, app: str) -> None:
-    """End the command if a program listens on a port, and tell which one."""
+def _check_free(option: str, port: int, app: str) -> None:
+    """End the command if a program listens on the port of an option, and tell which one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -172,10 +173,11 @@ def _check_free(port: int, app: str) -> None:
             probe.listen()
             return
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                fail(2, f"port {port} cannot be used: {error.strerror}; choose another: macaque dev {app} --port 0")
-    product = _product(f"amqp://127.0.0.1:{port}")
-    other = f"choose another port for this one: macaque dev {app} --port 0"
+            reason = error
+    other = f"choose another port for this one: macaque dev {app} {option} 0"
+    if reason.errno != errno.EADDRINUSE:
+        fail(2, f"port {port} cannot be used: {reason.strerror}; {other}")
+    product = _product(f"amqp://127.0.0.1:{port}") if option == "--port" else None
     if product is None:
         fail(2, f"port {port} is taken by another program; {other}")
     fail(2, f"port {port} is taken by a broker ({product}); use it: macaque run {app} --reload; or {other}")

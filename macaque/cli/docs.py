@@ -11,16 +11,14 @@ from typing import Any
 import click
 import msgspec
 
-from macaque.broker import resolve
 from macaque.cli.calling import opened
 from macaque.cli.loading import load, target_of
 from macaque.cli.services import ask_servers, window_option
-from macaque.cli.terminal import broker_option, fail, indented_json, unusable_broker
+from macaque.cli.terminal import broker_option, check_broker, fail, indented_json
 from macaque.observe.info import ServiceInfo, describe
 from macaque.specs.asyncapi import asyncapi
 from macaque.specs.openapi import openapi
 from macaque.specs.page import page
-from mqlight.errors import InvalidArgumentError
 
 __all__ = ["docs"]
 
@@ -74,6 +72,7 @@ def docs(
     """
     if form == "yaml" and importlib.util.find_spec("yaml") is None:
         fail(2, "--format yaml needs PyYAML: pip install 'macaque-amqp[yaml]'")
+    check_broker(broker)
     services = _of_app(app) if app is not None else _of_broker(broker, timeout)
     named = "Services" if app is None else target_of(app).module
     told: dict[str, Any] = {"title": title or named, "version": version}
@@ -82,7 +81,7 @@ def docs(
     elif http_side:
         text = _written(openapi(services, server_url=url, tokens=tokens, **told), form)
     else:
-        text = _written(asyncapi(services, broker=_checked(broker), **told), form)
+        text = _written(asyncapi(services, broker=broker, **told), form)
     if output is None:
         click.echo(text.rstrip("\n"))
     else:
@@ -103,16 +102,6 @@ def _of_broker(broker: str | None, timeout: float) -> list[ServiceInfo]:
     with opened(broker, timeout) as client:
         servers = ask_servers(client, timeout, None, detail="info")
     return [service for server in servers for service in server.services or ()]
-
-
-def _checked(broker: str | None) -> str | None:
-    """Return the URL of a broker that can be used. Another one ends the command."""
-    if broker is not None:
-        try:
-            resolve(broker, None, os.environ)
-        except InvalidArgumentError as error:
-            unusable_broker(broker, error)
-    return broker
 
 
 def _written(document: dict[str, Any], form: str) -> str:

@@ -9,13 +9,12 @@ import click
 
 from macaque.arguments import checked_seconds
 from macaque.broker import resolve
-from macaque.cli.terminal import broker_option, fail, print_json, quiet, unusable_broker
+from macaque.cli.terminal import broker_option, fail, mistakes, print_json
 from macaque.doctor.examination import ROLES, TOPIC, Examination
 from macaque.doctor.finding import Finding, Status
 from mqlight.amqp import COMPILED
 from mqlight.amqp.text import printable
 from mqlight.amqp.topics import is_wild, validate_topic
-from mqlight.errors import InvalidArgumentError
 
 __all__ = ["doctor"]
 
@@ -38,10 +37,9 @@ def doctor(as_json: bool, role: str, topic: str, timeout: float, broker: str | N
     Each step prints a result, and the remedy if it fails. In a list of URLs with commas between them, each URL is
     tested. The test topics are deleted at the end. The exit code is 1 if a step failed.
     """
-    quiet()
     logging.getLogger("macaque").setLevel(logging.CRITICAL)
     findings: list[Finding] = []
-    try:
+    with mistakes(broker):
         validate_topic(f"{topic}/{'x' * 20}")
         if is_wild(topic):
             raise ValueError(f"{topic!r} is a pattern; give a topic without wildcards")
@@ -53,12 +51,6 @@ def doctor(as_json: bool, role: str, topic: str, timeout: float, broker: str | N
                     click.echo(finding.url)
                 _show(finding)
             findings.append(finding)
-    except InvalidArgumentError as error:
-        unusable_broker(broker, error)
-    except (TypeError, ValueError) as error:
-        fail(2, str(error))
-    except KeyboardInterrupt:
-        fail(130, "interrupted")
     failed = sum(finding.status is Status.FAILED for finding in findings)
     if as_json:
         about = {"ok": not failed, "compiled": COMPILED, "findings": findings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import socket
@@ -158,4 +159,7 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (")[0]
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            name = option.replace("port", "host")
+            fail(2, f"{name} {host} cannot be used ({reason}): give an address of this machine, such as 127.0.0.1")
         fail(2, f"port {port} of {host} cannot be used ({reason}): try another one, as in {option} {port % 65535 + 1}")

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from macaque.calling import MAX_REPLIES
-from macaque.cli.calling import data_argument, json_option, opened, read_data
+from macaque.cli.calling import CallCommand, data_argument, json_option, opened, read_data
 from macaque.cli.terminal import broker_option, json_line
 from macaque.errors import RemoteError
+from macaque.many import MAX_REPLIES
 
 __all__ = ["gather"]
 
 
-@click.command()
+@click.command(cls=CallCommand)
 @click.argument("topic")
 @data_argument
 @click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="Take replies for SECONDS.")

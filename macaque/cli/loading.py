@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from macaque.cli.terminal import fail
 from macaque.server import Server
@@ -59,7 +61,8 @@ def load(text: str, *, shows_traceback: bool = False) -> Server:
     target = target_of(text)
     sys.path.insert(0, str(target.folder))
     try:
-        module = importlib.import_module(target.module)
+        with _without_run():
+            module = importlib.import_module(target.module)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{target.module}.".startswith(f"{error.name}."):
             fail(2, f"there is no module {target.module} in {target.folder} or on Python's path")
@@ -77,6 +80,21 @@ def load(text: str, *, shows_traceback: bool = False) -> Server:
     if not isinstance(found, Server):
         fail(2, f"{text} is of type {type(found).__name__}; a macaque.Server is needed, or a function that returns one")
     return found
+
+
+@contextmanager
+def _without_run() -> Iterator[None]:
+    """Let `Server.run` fail in a block. In a module that is imported, it would never end."""
+
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise RuntimeError("the module calls run() when it is imported; write it below if __name__ == '__main__':")
+
+    run = Server.run
+    Server.run = refuse  # type: ignore[method-assign]  # until the end of the block
+    try:
+        yield
+    finally:
+        Server.run = run  # type: ignore[method-assign]
 
 
 def _servers(module: ModuleType) -> list[str]:

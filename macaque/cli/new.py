@@ -59,6 +59,8 @@ def _check_name(name: str) -> None:
     """End the command if a module cannot have this name."""
     if keyword.iskeyword(name):
         fail(2, f"{name} is a keyword of Python; choose another name")
+    if name.startswith("test_"):
+        fail(2, f"{name} is a name for tests; choose another name")
     if not _is_name(name):
         near = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
         said = f"; did you mean {near}?" if _is_name(near) else ""

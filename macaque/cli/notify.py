@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from macaque.cli.calling import data_argument, json_option, opened, read_data, timeout_option
+from macaque.cli.calling import CallCommand, data_argument, json_option, opened, read_data, timeout_option
 from macaque.cli.terminal import broker_option
 
 __all__ = ["notify"]
 
 
-@click.command()
+@click.command(cls=CallCommand)
 @click.argument("topic")
 @data_argument
 @click.option("--ttl", type=float, metavar="SECONDS", help="Discard the message after SECONDS. [default: keep it]")

@@ -7,22 +7,20 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from macaque.broker import resolve
 from macaque.cli.channel import leave_with_parent, say
 from macaque.cli.loading import load, target_of
 from macaque.cli.supervisor import Supervisor
-from macaque.cli.terminal import broker_option, fail, reload_dir_option, unusable_broker, workers_option
+from macaque.cli.terminal import broker_option, check_broker, fail, reload_dir_option, workers_option
 from macaque.errors import MacaqueError
 from macaque.logs import FORMATS, LEVELS, set_up
 from macaque.observe.info import describe
 from macaque.server import CLOSE_TIMEOUT, Server
-from mqlight.errors import InvalidArgumentError
 
 __all__ = ["run"]
 
@@ -88,14 +86,13 @@ def run(
     set_up(log_level or ("debug" if debug else "info"), log_format)
     if worker is not None:
         _name_in_log(worker)
+    check_broker(broker)
     if broker is not None:
-        try:
-            resolve(broker, None, os.environ)
-        except InvalidArgumentError as error:
-            unusable_broker(broker, error)
         os.environ["MACAQUE_BROKER"] = broker
     if (workers > 1 or reload) and worker is None:
-        _supervise(app, workers, (reload_dirs or (Path.cwd(),)) if reload else None, drain_timeout, health_port)
+        folder = target_of(app).folder
+        watched = (reload_dirs or {Path.cwd(), folder}) if reload else None
+        _supervise(workers, watched, drain_timeout, health_port)
     loaded: list[Server] = []
 
     def leave() -> bool:
@@ -120,11 +117,8 @@ def run(
         fail(2, f"the health port {health_port} of {health_host} cannot be used: {error.strerror or error}")
 
 
-def _supervise(
-    app: str, workers: int, watched: Sequence[Path] | None, grace: float, health_port: int | None
-) -> NoReturn:
+def _supervise(workers: int, watched: Collection[Path] | None, grace: float, health_port: int | None) -> NoReturn:
     """Run the services in processes of their own, and end the command with their exit code."""
-    target_of(app)
     if watched is not None and importlib.util.find_spec("watchfiles") is None:
         fail(2, "--reload needs watchfiles: pip install 'macaque-amqp[reload]'")
     if workers > 1 and health_port:

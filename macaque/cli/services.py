@@ -13,7 +13,8 @@ from macaque.cli.calling import opened
 from macaque.cli.terminal import broker_option, fail, print_json, table
 from macaque.client import Client
 from macaque.errors import NoResponders, Timeout
-from macaque.observe.discovery import ServerInfo, ask
+from macaque.observe.discovery import ask
+from macaque.observe.info import ServerInfo
 from mqlight.amqp.text import nearest, printable
 from mqlight.amqp.topics import matches
 
@@ -110,13 +111,9 @@ def _show(servers: Iterable[ServerInfo]) -> None:
     now = time.time() * 1000
     for server in servers:
         for each in server.services or ():
-            where, up, busy = (
-                f"{server.host}:{server.pid}",
-                _span(now - server.since),
-                f"{each.in_flight}/{each.credit}",
-            )
-            counts = f"{each.calls}", f"{each.errors}", _seconds(each.p50), _seconds(each.p99)
-            rows.append((each.topic, each.share or "-", server.id, where, up, busy, *counts))
+            place = server.id, f"{server.host}:{server.pid}", _span(now - server.since)
+            counts = f"{each.in_flight}/{each.credit}", f"{each.calls}", f"{each.errors}"
+            rows.append((each.topic, each.share or "-", *place, *counts, _seconds(each.p50), _seconds(each.p99)))
     table(("TOPIC", "SHARE", "SERVER", "PROCESS", "UP", "BUSY", "CALLS", "ERRORS", "P50", "P99"), sorted(rows))
 
 

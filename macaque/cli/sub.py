@@ -8,18 +8,17 @@ from datetime import datetime
 from typing import Any
 
 import click
-import msgspec
 
 from macaque.broker import resolve
-from macaque.cli.terminal import broker_option, fail, json_line, quiet, unusable_broker
+from macaque.cli.terminal import broker_option, fail, json_line, mistakes, sendable
 from macaque.exchange import Exchange
 from macaque.published import Published, published
+from macaque.transport import topic_in
 from mqlight.amqp.message import MessageError, decode
 from mqlight.amqp.text import printable
-from mqlight.amqp.topics import TopicError, validate_pattern
-from mqlight.connection import Connection
+from mqlight.amqp.topics import validate_pattern
 from mqlight.delivery import Delivery
-from mqlight.errors import InvalidArgumentError, MQLightError
+from mqlight.errors import MQLightError
 
 __all__ = ["sub"]
 
@@ -40,37 +39,28 @@ def sub(pattern: str, count: int | None, as_json: bool, broker: str | None) -> N
     In PATTERN, + is one level of a topic, and # any number of levels. Services get their messages as usual. The callers
     of a topic without a service wait for their timeout while this command listens to it.
     """
-    quiet()
-    try:
+    arrived: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+    with mistakes(broker):
         validate_pattern(pattern)
         addresses, _ = resolve(broker, None, os.environ)
-    except TopicError as error:
-        fail(2, str(error))
-    except InvalidArgumentError as error:
-        unusable_broker(broker, error)
-    except ValueError as error:
-        fail(2, str(error))
-    arrived: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-    try:
-        with Exchange(addresses, lambda: PATIENCE) as exchange:
-            exchange.subscribe(pattern, ttl=0, credit=CREDIT, on_delivery=arrived.put)
-            click.echo(f"listening to {pattern}", err=True)
-            seen = 0
-            while count is None or seen < count:
-                delivery = arrived.get()
-                _show(_view(exchange.connection, delivery), as_json)
-                delivery.accept()
-                seen += 1
-    except MQLightError as error:
-        fail(2, str(error))
-    except KeyboardInterrupt:
-        fail(130, "interrupted")
+        try:
+            with Exchange(addresses, lambda: PATIENCE) as exchange:
+                exchange.subscribe(pattern, ttl=0, credit=CREDIT, on_delivery=arrived.put)
+                click.echo(f"listening to {pattern}", err=True)
+                seen = 0
+                while count is None or seen < count:
+                    delivery = arrived.get()
+                    _show(_view(exchange, delivery), as_json)
+                    delivery.accept()
+                    seen += 1
+        except MQLightError as error:
+            fail(2, str(error))
 
 
-def _view(connection: Connection, delivery: Delivery) -> Published:
+def _view(exchange: Exchange, delivery: Delivery) -> Published:
     """Return a message and its topic, which is empty if the message has none."""
     try:
-        topic = connection.topic_of(decode(delivery.message).to or "")
+        topic = topic_in(exchange.connection, decode(delivery.message).to or "")
     except MessageError:
         topic = ""
     return published(topic, delivery.message)
@@ -81,17 +71,8 @@ def _show(message: Published, as_json: bool) -> None:
     data: Any = message.data if message.error is None else message.error
     if as_json:
         known = {"error": message.error, "uuid": message.uuid, "source": message.source}
-        about = {"time": now.isoformat(timespec="milliseconds"), "topic": message.topic, "data": _plain(message.data)}
+        about = {"time": now.isoformat(timespec="milliseconds"), "topic": message.topic, "data": sendable(message.data)}
         click.echo(json_line(about | {name: value for name, value in known.items() if value is not None}))
     else:
         mark = "" if message.error is None else "error "
-        click.echo(f"{now:%H:%M:%S}  {printable(message.topic)}  {mark}{json_line(_plain(data))}")
-
-
-def _plain(data: Any) -> Any:
-    """Return data in a form that JSON can carry: a client that knows only AMQP may send other values."""
-    try:
-        msgspec.json.encode(data)
-    except (TypeError, ValueError):
-        return repr(data)
-    return data
+        click.echo(f"{now:%H:%M:%S}  {printable(message.topic)}  {mark}{json_line(sendable(data))}")

@@ -7,8 +7,9 @@ The rules of this file:
   no worker outlives this process, however that ends.
 * A worker that ends by itself is started again after a pause, which grows while workers die young. After `MOST` young
   deaths in a row, or an error at the start, all workers stop.
-* With `reload` the next change of a file starts the workers again, whatever happened to them before. The others wait
-  until the first one serves, so that an error of the module is printed once.
+* With `reload` the next change of a file starts the workers again, whatever happened to them before. Changes while the
+  workers stop cause no second start. The others wait until the first one serves, so that an error of the module is
+  printed once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -122,7 +123,7 @@ class Supervisor:
         command: Sequence[str],
         workers: int,
         grace: float,
-        watched: Sequence[Path] | None,
+        watched: Collection[Path] | None,
         on_serves: Callable[[list[ServiceInfo]], object] = lambda services: None,
     ) -> None:
         self._command = command
@@ -132,6 +133,8 @@ class Supervisor:
         self._on_serves = on_serves
         self._events: queue.SimpleQueue[Callable[[], int | None]] = queue.SimpleQueue()
         """Functions to call, which return the exit code, or None to go on."""
+        self._changes: queue.SimpleQueue[set[str]] = queue.SimpleQueue()
+        """The names of changed files that no worker was started with."""
         self._workers: dict[int, _Worker] = {}
         self._due: dict[int, float] = {}
         """The workers that wait for their start, with its time."""
@@ -155,6 +158,11 @@ class Supervisor:
     def leave(self, code: int) -> None:
         """Have `run` stop the workers and return an exit code. Any thread may call it."""
         self._events.put(lambda: code)
+
+    def change(self, files: set[str]) -> None:
+        """Have all workers started again, because files have changed. Any thread may call it."""
+        self._changes.put(files)
+        self._events.put(self._restart)
 
     def _supervise(self) -> int:
         while True:
@@ -190,11 +198,19 @@ class Supervisor:
                 if number not in self._workers:
                     self._due.setdefault(number, monotonic())
 
-    def _changed(self, files: str) -> None:
-        """Start all workers again, because files have changed."""
-        log.info("%s has changed: the workers are started again", files)
-        self._stop(min(self._grace, RELOAD_GRACE))
-        self._start_all()
+    def _restart(self) -> None:
+        """Start all workers again, once for all the files that have changed."""
+        if files := self._take_changes():
+            log.info("%s has changed: the workers are started again", ", ".join(sorted(files)))
+            self._stop(min(self._grace, RELOAD_GRACE))
+            self._take_changes()  # the new workers have these as well
+            self._start_all()
+
+    def _take_changes(self) -> set[str]:
+        files: set[str] = set()
+        while not self._changes.empty():
+            files |= self._changes.get()
+        return files
 
     def _ended(self, worker: _Worker) -> int | None:
         """Have a worker started again. If another start cannot help, return the exit code of the command."""
@@ -233,15 +249,14 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
 
-    def _watch(self, folders: Sequence[Path], done: threading.Event) -> None:
+    def _watch(self, folders: Collection[Path], done: threading.Event) -> None:
         from watchfiles import PythonFilter, watch
 
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs each change, as this process does
         try:
             for changes in watch(*folders, watch_filter=PythonFilter(), debounce=200, step=50, stop_event=done,
                                  raise_interrupt=False):  # fmt: skip
-                files = ", ".join(sorted({Path(path).name for _, path in changes}))
-                self._events.put(partial(self._changed, files))
+                self.change({Path(path).name for _, path in changes})
         except (OSError, RuntimeError) as error:  # a folder is gone, or the system has no more watches
             log.error("the files cannot be watched: %s. Name fewer of them with --reload-dir", error)
             self.leave(WRONG)

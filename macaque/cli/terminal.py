@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import msgspec
 
+from macaque.broker import resolve
 from mqlight.amqp.text import nearest, printable
 from mqlight.errors import InvalidArgumentError
 
 __all__ = [
     "Commands",
     "broker_option",
+    "check_broker",
     "fail",
     "indented_json",
     "json_line",
+    "mistakes",
     "print_json",
     "quiet",
+    "sendable",
     "reload_dir_option",
     "shortened",
     "table",
@@ -31,7 +37,13 @@ __all__ = [
 
 
 class Commands(click.Group):
-    """A group that answers a misspelt command with the nearest one."""
+    """A group that answers a misspelt command with the nearest one, and Ctrl-C with one line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            fail(130, "interrupted")
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         try:
@@ -60,7 +72,7 @@ reload_dir_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="PATH",
-    help="Watch the files below PATH. May be given several times. [default: the current folder]",
+    help="Watch the files below PATH. May be given several times. [default: the current folder and that of MODULE]",
 )
 
 
@@ -76,9 +88,42 @@ def unusable_broker(broker: str | None, error: InvalidArgumentError) -> NoReturn
     fail(2, f"the URL in {source} cannot be used ({error}); one that can is amqp://127.0.0.1:5672")
 
 
+def check_broker(broker: str | None) -> None:
+    """End the command if the URL in --broker cannot be used."""
+    if broker is not None:
+        try:
+            resolve(broker, None, os.environ)
+        except InvalidArgumentError as error:
+            unusable_broker(broker, error)
+
+
+@contextmanager
+def mistakes(broker: str | None) -> Iterator[None]:
+    """End the command with one line for an invalid argument in the block: of the broker, or of another option.
+
+    The log of the library is silent.
+    """
+    quiet()
+    try:
+        yield
+    except InvalidArgumentError as error:
+        unusable_broker(broker, error)
+    except (TypeError, ValueError) as error:
+        fail(2, str(error))
+
+
 def quiet() -> None:
     """Silence the log of the library: the command reports errors itself."""
     logging.getLogger("mqlight").setLevel(logging.CRITICAL)
+
+
+def sendable(data: Any) -> Any:
+    """Return data in a form that JSON can carry. A client that knows only AMQP may send other values."""
+    try:
+        msgspec.json.encode(data)
+    except (TypeError, ValueError):
+        return repr(data)
+    return data
 
 
 def print_json(value: Any) -> None:

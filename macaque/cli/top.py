@@ -37,7 +37,7 @@ PATIENCE = 30.0
     "--console", "address", metavar="URL",
     help=f"The server's console; http://USER:PASSWORD@HOST:PORT logs in. [default: MACAQUE_CONSOLE, or {ADDRESS}]",
 )  # fmt: skip
-@click.option("--once", is_flag=True, help="Print one picture, and end.")
+@click.option("--once", is_flag=True, help="Print the tables once, and end.")
 def top(address: str | None, once: bool) -> None:
     """Show the development server live: its destinations, their members, and the newest messages."""
     try:

@@ -200,7 +200,7 @@ class Examination:
         server = made_up_id()
         cancelled, stream = cancel_topic(self._topic), stream_topic(server)
         extras = (
-            ("cancel", cancelled, cancelled, "a cancelled request is run in vain"),
+            ("cancel", cancelled, cancelled, "a cancelled request is still run"),
             ("stream", f"{stream}/#", f"{stream}/1", "a stream ends after 32 parts"),
             ("discovery", discovery.TOPIC, discovery.TOPIC, "`macaque services` does not list this server"),
         )

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from macaque.http.request import INTERNAL
 from mqlight.amqp.covering import covers
 from mqlight.amqp.topics import TopicError, matches, validate_pattern
 
 __all__ = ["Allowed", "check_pattern", "is_private"]
 
-PRIVATE = ("macaque", "response")
-"""The first levels of private topics."""
-
 
 def is_private(topic: str) -> bool:
     """Return whether a topic belongs to macaque itself, or to the replies of a caller."""
-    return topic.partition("/")[0] in PRIVATE
+    return f"{topic}/".startswith(INTERNAL)
 
 
 def check_pattern(pattern: str) -> None:
@@ -34,7 +32,7 @@ def check_pattern(pattern: str) -> None:
     except TopicError as error:
         raise ValueError(str(error)) from None
     if is_private(pattern):
-        raise ValueError(f"the topics {pattern} are private: macaque uses those below {' and '.join(PRIVATE)} itself")
+        raise ValueError(f"the topics {pattern} are private: macaque uses those of {' and '.join(INTERNAL)} itself")
 
 
 class Allowed:

@@ -9,7 +9,6 @@ from typing import Any
 
 import gevent
 from gevent.socket import wait_read
-from gunicorn.http.errors import ParseException
 
 from macaque.http.answer import Problem
 
@@ -30,14 +29,11 @@ class Body:
         self._until = time.monotonic() + seconds
 
     def read(self, size: int = -1) -> bytes:
-        """Read as `wsgi.input` does. Raises Problem 408 when the time is over, and 400 if the body is malformed."""
+        """Read as `wsgi.input` does. Raises Problem 408 when the time is over."""
         late = Problem(408, f"The body did not come within {self._seconds:g} seconds.")
-        try:
-            with gevent.Timeout(max(0.001, self._until - time.monotonic()), late):
-                data: bytes = self._body.read(size)
-                return data
-        except (OSError, ParseException) as error:
-            raise Problem(400, "The body is malformed, or ends early.") from error
+        with gevent.Timeout(max(0.001, self._until - time.monotonic()), late):
+            data: bytes = self._body.read(size)
+            return data
 
 
 def watch(environ: dict[str, Any], on_gone: Callable[[], object]) -> Callable[[], object]:

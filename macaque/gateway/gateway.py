@@ -81,13 +81,14 @@ class Gateway:
         self.services = Services(client)
         self.count: Callable[[str], object] = lambda status: None
         """Is called with the status of each answer."""
-        self._settings = settings
         self._tokens = tokens
         self._subscriptions = subscriptions
         self._needs_token = bool(tokens)
         self._is_private = not self._needs_token and not settings.public
         """Whether only programs of this machine may call."""
-        self._hosts = (*settings.hostnames, *visitor.LOCAL) if self._is_private or settings.hostnames else ()
+        hosts = _lower(settings.hostnames)
+        self._hosts = (*hosts, *visitor.LOCAL) if self._is_private or hosts else ()
+        self._origins = _lower(settings.cors)
         self._allowed = Allowed(settings.allow, settings.subscribe)
         self._rates = Rates(settings.rate)
         self._places = Places(settings.calls, "calls")
@@ -132,7 +133,7 @@ class Gateway:
             added = [*SECURITY, *(each for each in DEFAULT if each[0].lower() not in own)]
             if environ["wsgi.url_scheme"] == "https":
                 added.append(("Strict-Transport-Security", "max-age=31536000"))
-            added += cors.headers(environ, self._settings.cors)
+            added += cors.headers(environ, self._origins)
             self.count(status[:3])
             caller = environ.get("macaque.caller", ANYONE)
             log.debug(
@@ -149,7 +150,7 @@ class Gateway:
         visitor.check_path(environ)
         if self._is_private:
             visitor.check_direct(environ)
-        if (answer := cors.preflight(environ, self._settings.cors)) is not None:
+        if (answer := cors.preflight(environ, self._origins)) is not None:
             return _send(answer, environ, start)
         if self._files is not None and method in ("GET", "HEAD"):
             if (file := self._files.find(path, environ)) is not None:
@@ -159,12 +160,12 @@ class Gateway:
         describe = None if self._described is None else self._described.find(environ)
         if describe is not None and path == "/":  # also for those who follow a link of another site
             return _send(describe(allowed), environ, start)
-        if visitor.is_foreign(environ, self._settings.cors):
+        if visitor.is_foreign(environ, self._origins):
             raise Problem(403, "A page of another site sent the request: allow its origin with --cors.")
         if describe is not None:
             return _send(describe(allowed), environ, start)
         topic = topic_of(path.encode("latin-1"))
-        if method == "GET" and "text/event-stream" in environ.get("HTTP_ACCEPT", ""):
+        if method == "GET" and "text/event-stream" in environ.get("HTTP_ACCEPT", "").lower():
             try:
                 validate_pattern(topic)
             except TopicError as error:
@@ -245,6 +246,11 @@ class Gateway:
 def _cancel_without_caller(environ: Environ, call: Call[Any]) -> None:
     """Cancel a call when its caller is gone."""
     environ["macaque.watch"] = watch(environ, call.cancel)
+
+
+def _lower(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of hosts as browsers write them."""
+    return tuple(name.lower() for name in names)
 
 
 def _nothing() -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 import time
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem
+from limits import parse as parse_rate
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from macaque.http.answer import Problem
 
 __all__ = ["Rates", "parse"]
+
+
+def parse(rate: str) -> RateLimitItem:
+    """Return a rate, which lets at least one request through. Raises ValueError: the text is none."""
+    item = parse_rate(rate)
+    if item.amount < 1:
+        raise ValueError(f"the rate {rate} lets no request through")
+    return item
 
 
 class Rates:

@@ -10,6 +10,7 @@ from macaque.gateway.allowed import check_pattern
 
 __all__ = ["Settings"]
 
+HOSTNAME = re.compile(r"\.?\w[\w.-]*(:[0-9]{1,5})?")
 ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 
@@ -88,6 +89,9 @@ class Settings:
                 f"--proxies {self.proxies} lets callers in from elsewhere: give --tokens FILE or "
                 "MACAQUE_GATEWAY_TOKEN, or --public if anyone may call"
             )
+        for name in self.hostnames:
+            if not HOSTNAME.fullmatch(name):
+                raise ValueError(f"--hostname {name} is not a host name; one is shop.example.com")
         for origin in self.cors:
             if origin == "*" and not (self.public or has_tokens):
                 raise ValueError("--cors '*' would let every page on the web call: name the origins")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from macaque.gateway.places import Places
 from macaque.gateway.subscriptions import Listener
 from macaque.http import events
@@ -51,7 +53,7 @@ class Heard:
             return events.HEARTBEAT
         if isinstance(message, bytes):
             self._number += 1
-            return b"id: %d\ndata: %b\n\n" % (self._number - 1, message)
+            return events.part(self._number - 1, msgspec.Raw(message))
         self._over = True
         return events.end(self._number) if message is None else events.failed(message)
 

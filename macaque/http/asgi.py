@@ -29,6 +29,8 @@ __all__ = ["Asgi"]
 
 log = Log(__name__)
 
+GONE = Problem(503, "The caller is gone.").answer
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -91,7 +93,8 @@ class Asgi:
             request = wanted(head, body, known, self._limits)
             await _unless_gone(receive, self._call(request, known, reply))
         except Gone:
-            raise
+            if not reply.begun:  # nobody reads it, but a middleware may wait for it
+                await reply.answer(GONE)
         except MacaqueError as error:
             await reply.answer(problem_of(error).answer)
         except Exception:

@@ -137,6 +137,7 @@ class Destination:
     def put(self, message: Message) -> None:
         """Give a message out, now or when there is room."""
         if self.credit == 0:
+            log.error("a message to %s is lost, because nothing keeps it inside of a process", self.pattern)
             message.tell(Outcome.ACCEPTED)
         elif self.held < self.credit and not (self.waiting or self.paused):
             self._give_out(message)
@@ -166,21 +167,27 @@ class Destination:
         self._bytes = sum(len(each.data) for each in kept)
 
     def _give_out(self, message: Message) -> None:
-        self.held += 1
-        message.tell(Outcome.ACCEPTED)
         delivery = Delivery(self, message)
-        if self._lane is not None:
-            self._lane.submit(self._run, delivery)
-            return
+        self.held += 1
         try:
-            self._on_delivery(delivery)
+            message.tell(Outcome.ACCEPTED)
+            if self._lane is not None:
+                self._lane.submit(self._run, delivery)
+                return
+        except BaseException:  # of a signal's handler: its sender gets it, and the place is free again
+            delivery.accept()
+            raise
+        try:
+            if self._on_delivery(delivery) is True:
+                delivery.accept()
         except BaseException:
             report(log, self._on_delivery)
             delivery.accept()  # it would fail again at once
 
     def _run(self, delivery: Delivery) -> None:
         try:
-            self._on_delivery(delivery)
+            if self._on_delivery(delivery) is True:
+                delivery.accept()
         except BaseException:
             delivery.fail()
             raise

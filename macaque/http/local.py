@@ -205,7 +205,7 @@ class LocalTransport:
         max_deliveries: int = 0,
         marks: object = None,
         lane: Any = None,
-        on_delivery: Callable[[Any], None],
+        on_delivery: Callable[[Any], object],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Any:
         broker = self._broker

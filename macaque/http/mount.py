@@ -21,7 +21,7 @@ from macaque.client import Client
 from macaque.errors import ConnectionLost
 from macaque.http.answer import Problem
 from macaque.http.local import LocalBroker, LocalTransport
-from macaque.observe.discovery import ServiceInfo, describe
+from macaque.observe.info import ServiceInfo, describe
 from macaque.registry import Service
 from macaque.transport import MakeTransport
 from mqlight.amqp.topics import PatternMap

@@ -158,6 +158,8 @@ def _from_body(head: Head, body: bytes) -> Any:
 def _from_query(head: Head, body: bytes, known: Known | None) -> Any:
     if body:
         raise Problem(400, "GET takes its data from the query: leave the body out, or use POST.")
+    if not head.query.isascii():  # servers pass these bytes on in different ways, or refuse them
+        raise Problem(400, "The query has characters that are not percent-encoded.")
     try:
         fields = parse_qsl(
             head.query, keep_blank_values=True, strict_parsing=bool(head.query), errors="strict",

@@ -5,6 +5,8 @@ Each of these functions raises Problem if the request cannot be answered with a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from macaque.call import Call
@@ -53,24 +55,27 @@ def stream(client: Client, wanted: Wanted) -> tuple[Streaming, Stream[Any]]:
 
 def notify(client: Client, wanted: Wanted) -> Call[None]:
     """Send a one-way message."""
-    try:
+    with _explained(wanted):
         return client._notify(wanted.topic, wanted.data, None, wanted.timeout, wanted.uuid, wanted.trace)
-    except ValueError as error:
-        raise _in_flight(wanted) from error
 
 
 def _sent(client: Client, make: Any, wanted: Wanted, **options: Any) -> Any:
-    try:
+    with _explained(wanted):
         return client._call(
             make, wanted.topic, wanted.data, None, wanted.timeout, None, wanted.uuid, trace=wanted.trace, **options
         )
+
+
+@contextmanager
+def _explained(wanted: Wanted) -> Iterator[None]:
+    """Raise Problem for the two faults that a request may have here: it was read without an error before."""
+    try:
+        yield
+    except TypeError as error:
+        raise Problem(400, "The data is nested too deeply.") from error
     except ValueError as error:
-        raise _in_flight(wanted) from error
-
-
-def _in_flight(wanted: Wanted) -> Problem:
-    """Return the problem of a request whose uuid is in flight, the only thing that is wrong with it."""
-    return Problem(409, f"The request with the Idempotency-Key {wanted.uuid!r} is not finished yet.", retryable=True)
+        said = f"The request with the Idempotency-Key {wanted.uuid!r} is not finished yet."
+        raise Problem(409, said, retryable=True) from error
 
 
 def ended(call: Call[Any], error: MacaqueError) -> Problem:

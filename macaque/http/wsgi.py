@@ -200,13 +200,15 @@ def _body(environ: Environ, most: int) -> bytes:
 
 
 def _read(stream: Any, wanted: int) -> bytes:
-    """Read `wanted` bytes, or what there is."""
+    """Read `wanted` bytes, or what there is. Raises Problem: the server cannot read them."""
     body = bytearray()
     while len(body) < wanted:
         try:
             chunk = stream.read(min(CHUNK, wanted - len(body)))
-        except OSError as error:
-            raise Problem(400, "The body did not arrive.") from error
+        except MacaqueError:
+            raise
+        except Exception as error:  # each server has errors of its own
+            raise Problem(400, "The body is malformed, or ends early.") from error
         if not chunk:
             break
         body += chunk

@@ -22,7 +22,7 @@ from macaque.worker import Worker
 from mqlight.amqp.topics import matches
 from mqlight.log import Log
 
-__all__ = ["TOPIC", "Ask", "ServerInfo", "ServiceInfo", "announcement", "ask", "describe", "on_announced"]
+__all__ = ["TOPIC", "Ask", "announcement", "ask", "on_announced"]
 
 log = Log(__name__)
 

@@ -116,7 +116,8 @@ class _Examples:
         others = schema.get("additionalProperties")
         if not members and isinstance(others, dict):
             try:
-                key = self.of(schema.get("propertyNames"), inside)
+                names = schema.get("propertyNames")
+                key = self.of({"type": "string", **names}, inside) if isinstance(names, dict) else "key"
                 found[key if isinstance(key, str) else "key"] = self.of(others, inside)
             except _Endless:
                 pass

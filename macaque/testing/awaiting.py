@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from macaque.aio import Wakeup, Wakeups
+from macaque.aio import Wakeup, Wakeups, _Bell
 from macaque.testing.hub import Hub
-
-if TYPE_CHECKING:
-    from macaque.aio import _Bell
 
 __all__ = ["Attended", "AttendedWakeups"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import macaque.client
 from macaque.dead_letter import PREFIX, DeadLetter, decode_dead_letter
@@ -12,15 +12,13 @@ from macaque.kinds import Kind
 from macaque.published import Published, published
 from macaque.registry import Service
 from macaque.server import Server
+from macaque.testing.awaiting import AttendedWakeups
 from macaque.testing.hub import Hub, Lane
 from macaque.testing.memory import Memory
 from macaque.worker import Worker
 from mqlight.amqp.message import Message, encode
 from mqlight.amqp.topics import matches, validate_pattern
 from mqlight.amqp.types import Condition, Outcome
-
-if TYPE_CHECKING:
-    from macaque.aio import Wakeup, Wakeups
 
 __all__ = ["Broker", "Client", "Clock", "Published", "client"]
 
@@ -110,7 +108,7 @@ class Broker:
             Lane(self._hub, 1).submit(twin.close)
 
         def worker(connection: Memory, service: Service, **options: Any) -> Worker:
-            twin._inbox._wakeups = _Wakeups(self._hub)  # type: ignore[assignment]
+            twin._inbox._wakeups = AttendedWakeups(self._hub)
             connection.aside = service.kind is Kind.GENERATOR
             return make_worker(connection, service, **options)
 
@@ -147,7 +145,7 @@ class Broker:
         for each in clients:
             each._connect = self._connect  # type: ignore[assignment]
             each._begin(each.client_id)
-            each._calls._wakeups = _Wakeups(self._hub)  # type: ignore[assignment]
+            each._calls._wakeups = AttendedWakeups(self._hub)
         try:
             yield
         finally:
@@ -216,22 +214,6 @@ class Broker:
         return name
 
 
-class _Wakeups:
-    """The wakeups of tasks for one client or server. asyncio is slow to import, and many tests do without."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._made: Wakeups | None = None
-
-    def new(self) -> Wakeup:
-        """Return a wakeup for a task of the running loop."""
-        if self._made is None:
-            from macaque.testing.awaiting import AttendedWakeups
-
-            self._made = AttendedWakeups(self._hub)
-        return self._made.new()
-
-
 class Client(macaque.client.Client):
     """A client of a broker in memory. Functions run in the thread that calls or waits; a wait takes no real time.
 
@@ -249,7 +231,7 @@ class Client(macaque.client.Client):
 
     def _begin(self, name: str) -> None:
         super()._begin(name)
-        self._calls._wakeups = _Wakeups(self.broker._hub)  # type: ignore[assignment]
+        self._calls._wakeups = AttendedWakeups(self.broker._hub)
         self._calls.callbacks.watched = True  # the process need not live for callbacks that have run already
 
 

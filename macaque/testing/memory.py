@@ -19,7 +19,7 @@ from mqlight.amqp.types import Condition, Handle, Outcome, Peer
 from mqlight.connection import State
 from mqlight.delivery import Delivery, hand_over
 from mqlight.dialects.base import Dialect
-from mqlight.errors import MQLightError, NetworkError, StoppedError
+from mqlight.errors import MQLightError, NetworkError, NoRoomError, StoppedError
 from mqlight.log import Log
 from mqlight.outgoing import OnOutcome, Outgoing
 from mqlight.outlet import BUFFER
@@ -221,7 +221,7 @@ class Memory:
         if senders.waiting >= BUFFER:
             hub.until(lambda: senders.waiting < BUFFER or self.state is State.STOPPED, timeout)
             if senders.waiting >= BUFFER:
-                raise TimeoutError(f"no room to send for {timeout:g} s: {senders.waiting} messages wait already")
+                raise NoRoomError(f"no room to send for {timeout:g} s: {senders.waiting} messages wait already")
         with hub.held():
             if not senders.connected and self.state in (State.STOPPED, State.STOPPING):
                 raise StoppedError(f"the client is {self.state.value}, so it cannot send")
@@ -240,7 +240,7 @@ class Memory:
         max_deliveries: int = 0,
         marks: Marks = Marks.NONE,
         lane: Any = None,
-        on_delivery: Callable[[Delivery], None],
+        on_delivery: Callable[[Delivery], object],
         on_subscribed: Callable[[Exception | None], None] | None = None,
     ) -> Subscription:
         def on_message(link: Link, handle: Handle, data: bytes, settled: bool) -> None:

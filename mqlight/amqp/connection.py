@@ -11,7 +11,9 @@ from mqlight.amqp.sending import SessionState
 from mqlight.amqp.types import Condition, Peer
 
 MOST_DISCARDED: Final = 65536
-"""The most frames to ended links and sessions before the connection ends. An honest peer has fewer on their way."""
+"""The most frames to ended links and sessions before the connection ends. An honest peer has fewer on their way.
+
+The count begins again when the peer answers the end of a link or session: it sends no more to that one."""
 
 
 class ConnectionHandler(Protocol):

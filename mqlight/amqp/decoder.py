@@ -23,8 +23,8 @@ from mqlight.amqp.values import Array, CodecError, Described
 MAX_DEPTH = 32
 """The deepest nesting of lists, maps, arrays and described values."""
 
-MAX_ZERO_WIDTH = 65_536
-"""The most array elements without bytes (such as null) that one decode may produce."""
+MAX_ZERO_WIDTH = 256
+"""The most array elements without bytes (such as null) that one decode may produce. They cost time and take no data."""
 
 MAX_VALUES = 1 << 20
 """The most values in the lists, maps and arrays of one decode. A value of one byte takes 64 bytes in Python."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from mqlight.amqp.frames import ACCEPTED, MODIFIED, RECEIVED, REJECTED, RELEASED, U32, Fields
+from mqlight.amqp.frames import ACCEPTED, MODIFIED, RECEIVED, REJECTED, RELEASED, U32, Fields, SessionError
+from mqlight.amqp.link import STATES
 from mqlight.amqp.session import Session
 from mqlight.amqp.types import Condition, Outcome
 
-_ACCEPTED: Final = b"\x00\x53\x24\x45"
+_MOST_SPAN: Final = 1 << 31
+"""The most deliveries that one range names: more would be behind its first one (RFC 1982)."""
 
 
 def take(session: Session, fields: Fields) -> None:
@@ -21,6 +23,8 @@ def take(session: Session, fields: Fields) -> None:
     first, last = fields.needed(1, U32, "first"), fields.number(2, U32)
     settled, state = fields.flag(3), fields.described(4)
     span = (last - first) & U32 if last >= 0 else 0
+    if span > _MOST_SPAN:
+        raise SessionError("amqp:invalid-field", f"a disposition ends at {last}, before its first delivery {first}")
     if not receiver:
         if settled:
             _settled_by_sender(session, first, span)
@@ -37,7 +41,7 @@ def take(session: Session, fields: Fields) -> None:
         out = session.connection.out
         if out.last >= 0:
             out.flush()
-        out.write_disposition(session.channel, False, first, (first + span) & U32, True, _ACCEPTED)
+        out.write_disposition(session.channel, False, first, (first + span) & U32, True, STATES[outcome])
     session.tell(numbers, outcome, condition)
 
 
@@ -66,5 +70,7 @@ def _numbers(session: Session, first: int, span: int) -> list[int]:
 def _settled_by_sender(session: Session, first: int, span: int) -> None:
     """Forget received deliveries that the sender has settled: this end need not settle them any more."""
     for link in list(session.remote.values()):
-        if link.receiver and link.held:
-            link.held = {handle for handle in link.held if (handle - first) & U32 > span}
+        for handle in [handle for handle in link.held if (handle - first) & U32 <= span]:
+            link.held.remove(handle)
+            if link.tags:
+                link.tags.pop(handle, None)

@@ -27,6 +27,7 @@ from mqlight.amqp.frames import (
     EMPTY,
     END,
     FLOW,
+    MIN_FRAME,
     OPEN,
     PLAIN,
     TRANSFER,
@@ -45,7 +46,7 @@ from mqlight.amqp.frames import (
 from mqlight.amqp.greeting import Greeting
 from mqlight.amqp.heartbeat import Heartbeat
 from mqlight.amqp.link import Link
-from mqlight.amqp.opening import MIN_FRAME, Opening, open_frame, read_open
+from mqlight.amqp.opening import Opening, open_frame, read_open
 from mqlight.amqp.output import CHUNK
 from mqlight.amqp.sasl import SaslClient
 from mqlight.amqp.session import Session
@@ -198,7 +199,7 @@ class Engine(Connection):
             return
         self.open()
         self.out.flush()
-        self.out.write(frame(0, performative(CLOSE, [described_error(condition)])))
+        self.out.write(frame(0, performative(CLOSE, [described_error(condition, self.out.peer_frame)])))
         self.out.closed = True
 
     def attach_sender(self, name: str, target: Terminus, *, at_most_once: bool | None = None) -> Link:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mqlight.amqp.connection import Connection
-from mqlight.amqp.frames import ACCEPTED_STATE, SETTLED, TAG, TRANSFER_SIZE, UNSETTLED, u32, unpack_transfer
+from mqlight.amqp.frames import (
+    ACCEPTED_STATE,
+    MAX_TAG,
+    SETTLED,
+    TAG,
+    TRANSFER_SIZE,
+    UNSETTLED,
+    u32,
+    unpack_transfer,
+)
 from mqlight.amqp.session import Session
 from mqlight.amqp.types import Outcome
 
@@ -125,7 +134,7 @@ def take_transfer(session: Session, data: bytes, at: i64, stop: i64) -> bool:
                 return False
     except IndexError:
         return False
-    if at > fields_end or (at < fields_end and data[at:fields_end].strip(b"\x40\x42")):
+    if fields_end - at != max(0, count - 5) or (at < fields_end and data[at:fields_end].strip(b"\x40\x42")):
         return False
     link = session.remote.get(handle)
     if (
@@ -135,6 +144,7 @@ def take_transfer(session: Session, data: bytes, at: i64, stop: i64) -> bool:
         or link.incoming is not None
         or link.count >= link.limit
         or (number != session.expected and session.expected >= 0)
+        or data[tag_at] > MAX_TAG
         or (link.max_message_size and stop - fields_end > link.max_message_size)
     ):
         return False
@@ -158,8 +168,10 @@ def take_disposition(session: Session, data: bytes, at: i64, stop: i64) -> bool:
     first: i64 = 0
     last: i64 = 0
     code: i64 = 0
+    count: i64 = 0
     try:
-        if data[at] != 0xC0 or at + 2 + data[at + 1] != stop or data[at + 2] < 5 or data[at + 3] != 0x41:
+        count = data[at + 2]
+        if data[at] != 0xC0 or at + 2 + data[at + 1] != stop or count < 5 or data[at + 3] != 0x41:
             return False
         at += 4
         code = data[at]
@@ -190,7 +202,7 @@ def take_disposition(session: Session, data: bytes, at: i64, stop: i64) -> bool:
         if data[at] != 0x41 or at + 5 > stop or data[at + 1 : at + 5] != ACCEPTED_STATE:
             return False
         at += 5
-        if at < stop and data[at:stop].strip(b"\x40\x41\x42"):
+        if stop - at != count - 5 or (at < stop and data[at:stop].strip(b"\x40\x41\x42")):
             return False
     except IndexError:
         return False

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 PLAIN_HEADER: Final = bytes.fromhex("005370c00705425004404243")
+FIRST_HEADER: Final = bytes.fromhex("005370c00705425004404143")
+"""The plain header of a message that no receiver acquired before (first-acquirer, section 3.2.1)."""
 TTL_HEADER: Final = bytes.fromhex("005370c00b0542500470")
-"""4 bytes of ttl, in ms, and ``TTL_HEADER_END`` follow."""
+"""4 bytes of ttl, in ms, and ``TTL_HEADER_END`` or ``FIRST_TTL_HEADER_END`` follow."""
 TTL_HEADER_END: Final = bytes.fromhex("4243")
+FIRST_TTL_HEADER_END: Final = bytes.fromhex("4143")
 _TTL_AT: Final = 10
 _TTL_SIZE: Final = 16
 _PLAIN_SIZE: Final = 12
-_PLAIN_HEADERS: Final = frozenset((PLAIN_HEADER, bytes.fromhex("005370c00705425004404143")))
-_TTL_HEADER_ENDS: Final = frozenset((TTL_HEADER_END, bytes.fromhex("4143")))
-"""With and without first-acquirer."""
+_PLAIN_HEADERS: Final = frozenset((PLAIN_HEADER, FIRST_HEADER))
+_TTL_HEADER_ENDS: Final = frozenset((TTL_HEADER_END, FIRST_TTL_HEADER_END))
 _PROPERTIES: Final = b"\x00\x53\x73\xc0"
 TEXT: Final = b"\xa3\x0atext/plain"
 JSON: Final = b"\xa3\x10application/json"

@@ -44,10 +44,18 @@ EMPTY: Final = b"\x00\x00\x00\x08\x02\x00\x00\x00"
 """A heartbeat (section 2.4.5)."""
 ACCEPTED_STATE: Final = b"\x00\x53\x24\x45"
 """The state ``accepted`` of a disposition (section 3.4.2)."""
+MIN_FRAME: Final = 512
+"""The smallest max-frame-size that an end may have, in bytes (section 2.7.1)."""
+MAX_TAG: Final = 32
+"""The most bytes of a delivery-tag (section 2.8.7)."""
+MOST_NAMES: Final = 256
+"""The most names that one field may hold: capabilities, outcomes, filters or properties. This end keeps them."""
 U8: Final = 0xFF
 U16: Final = 0xFFFF
 U32: Final = 0xFFFFFFFF
 U64: Final = 0xFFFFFFFFFFFFFFFF
+_AROUND_ERROR: Final = 160
+"""The most bytes of a frame around the name and the description of its error."""
 
 _NAMES: Final[dict[str, int]] = {
     "amqp:open:list": OPEN, "amqp:begin:list": BEGIN, "amqp:attach:list": ATTACH, "amqp:flow:list": FLOW,
@@ -184,6 +192,7 @@ class Fields:
             items = tuple(value)
         else:
             items = (value,)
+        few_enough(len(items))
         for item in items:
             if not isinstance(item, str) or not item.isascii():
                 raise GarbledError(f"a frame makes no sense: {short(item)} stands where a symbol is due")
@@ -212,6 +221,12 @@ class Fields:
         if name is None:
             raise GarbledError("an error lacks its mandatory field condition")
         return Condition(str(name), str(error.text(1) or ""))
+
+
+def few_enough(count: int) -> None:
+    """Raise GarbledError if a field holds more than ``MOST_NAMES`` names."""
+    if count > MOST_NAMES:
+        raise GarbledError(f"a field holds {count} names, where there may be up to {MOST_NAMES} (MOST_NAMES)")
 
 
 def fields_of(value: Any) -> Fields:
@@ -246,8 +261,11 @@ def performative(code: int, fields: list[Any]) -> bytes:
     return encode(Described(Ulong(code), fields))
 
 
-def described_error(condition: Condition | None, info: dict[str, Any] | None = None) -> Any:
-    """Return an error for a field. AMQP needs a name, so a nameless error becomes ``amqp:internal-error``."""
+def described_error(condition: Condition | None, most: int, info: dict[str, Any] | None = None) -> Any:
+    """Return an error for a field. AMQP needs a name, so a nameless error becomes ``amqp:internal-error``.
+
+    The description is cut off where the frame would have more than ``most`` bytes, which the peer could not take.
+    """
     if condition is None:
         return None
     name = condition.name or "amqp:internal-error"
@@ -255,7 +273,8 @@ def described_error(condition: Condition | None, info: dict[str, Any] | None = N
         name = name.encode("ascii", "replace").decode()
     known: Any = {Symbol(key): value for key, value in info.items()} if info else None
     # A lone surrogate cannot be encoded; it is replaced so that the error is still sent.
-    text = condition.description.encode("utf-8", "replace").decode()
+    room = max(0, most - len(name) - _AROUND_ERROR)
+    text = condition.description.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
     return Described(Ulong(ERROR), [Symbol(name), text or None, known])
 
 

@@ -32,13 +32,14 @@ from mqlight.amqp.values import Described, Symbol, Ubyte, Uint, Ulong
 
 OVERHEAD: Final = 64
 """The most bytes that a transfer frame adds to the message in it."""
-_STATES: Final[dict[Outcome, bytes]] = {
+STATES: Final[dict[Outcome, bytes]] = {
     Outcome.ACCEPTED: ACCEPTED_STATE,
     Outcome.REJECTED: b"\x00\x53\x25\x45",
     Outcome.RELEASED: b"\x00\x53\x26\x45",
     Outcome.MODIFIED: b"\x00\x53\x27\xc0\x02\x01\x41",
     Outcome.UNDELIVERABLE: b"\x00\x53\x27\xc0\x03\x02\x41\x41",
 }
+"""The encoded states of the outcomes (section 3.4)."""
 _RECEIVED: Final = b"\x00\x53\x23\xc0\x03\x02\x43\x44"
 _accepted: Final = Outcome.ACCEPTED
 _missing: Final = object()
@@ -116,6 +117,7 @@ class Link(SendingLink):
         self.tags: dict[int, bytes] | None = None
         """Delivery tags that differ from the delivery's number, on a link whose rejections must name the tag."""
         self.remote_source: Fields | None = None
+        """The source that the peer gave, until this end has answered. ``remote_target`` likewise."""
         self.remote_target: Fields | None = None
         self.snd_mode = -1
         """The settle mode that the peer asked for, -1 for none (section 2.8.2)."""
@@ -195,6 +197,7 @@ class Link(SendingLink):
             properties,
         ]
         session.write(frame(session.channel, performative(ATTACH, fields)))
+        self.remote_source = self.remote_target = None
         self.head = transfer_head(session.channel, self.handle)
         self.room = -1 if self.receiver else min(self.out.peer_frame, 1 << 24) - OVERHEAD
 
@@ -208,7 +211,7 @@ class Link(SendingLink):
         self.detached = True
         if not self.receiver:
             self.limit = self.count
-        error = described_error(condition, info)
+        error = described_error(condition, self.out.peer_frame, info)
         session.write(
             frame(session.channel, performative(DETACH, [Uint(self.handle), True if closed else None, error]))
         )
@@ -248,6 +251,11 @@ class Link(SendingLink):
             self.count = max(self.count, self.limit)
             self.write_flow()
             self.drain = False
+
+    def on_queue_sent(self) -> None:
+        """Tell the handler, so that it answers a drain that had to wait for the queue."""
+        if self.drain and not self.closed:
+            self.handler.on_credit(self)
 
     def write_flow(self) -> None:
         """Write the state of the link (section 2.7.4)."""
@@ -301,14 +309,15 @@ class Link(SendingLink):
             else:
                 out.add_disposition(self.session.channel, handle, ACCEPTED_STATE, True)
             return True
-        state = _STATES[outcome]
+        state = STATES[outcome]
         info: dict[str, Any] | None = None
         if self.tags is not None:
             tag = self.tag(handle)
             self.tags.pop(handle, None)
             info = {"delivery-tag": tag}
         if outcome == Outcome.REJECTED and condition is not None and (condition.name or condition.description):
-            state = encode(Described(Ulong(REJECTED), [described_error(condition, info)]))
+            error = described_error(condition, out.peer_frame, info)
+            state = encode(Described(Ulong(REJECTED), [error]))
         out.add_disposition(self.session.channel, handle, state, True)
         return True
 

@@ -22,14 +22,18 @@ from mqlight.amqp import codec
 from mqlight.amqp.codec import BINARY8, STRING8, CodecError, Symbol, Timestamp, Uint, Ulong
 from mqlight.amqp.constructors import LIST8, STR8, STR32, VBIN8, VBIN32
 from mqlight.amqp.decoder import Reader, short
-from mqlight.amqp.fast_messages import is_first_delivery
+from mqlight.amqp.fast_messages import (
+    FIRST_HEADER,
+    FIRST_TTL_HEADER_END,
+    TTL_HEADER,
+    TTL_HEADER_END,
+    is_first_delivery,
+)
 from mqlight.amqp.sections import (
     ANNOTATIONS,
     DATA,
     DELIVERY_ANNOTATIONS,
     FIELDS,
-    FIRST_HEADER,
-    FIRST_TTL_HEADER_END,
     FOOTER,
     HEADER,
     KEYWORDS,
@@ -37,8 +41,6 @@ from mqlight.amqp.sections import (
     NO_FIELDS,
     PROPERTIES,
     SEQUENCE,
-    TTL_HEADER,
-    TTL_HEADER_END,
     VALUE,
     MessageError,
     full_header,

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from mqlight.amqp.frames import OPEN, U16, U32, Fields, GarbledError, PeerError, frame, performative, symbol_array
+from mqlight.amqp.frames import (
+    MIN_FRAME,
+    OPEN,
+    U16,
+    U32,
+    Fields,
+    GarbledError,
+    PeerError,
+    few_enough,
+    frame,
+    performative,
+    symbol_array,
+)
 from mqlight.amqp.types import Peer
-from mqlight.amqp.values import Symbol, Uint, Ushort
+from mqlight.amqp.values import Array, Described, Symbol, Uint, Ushort
 
-MIN_FRAME: Final = 512
-"""The smallest max-frame-size that an end may have, in bytes."""
+_NESTED: Final = (list, dict, Array, Described)
+"""Values that this end does not keep: a small frame may hold very many of them."""
 
 
 class Opening(NamedTuple):
@@ -49,10 +61,11 @@ def read_open(fields: Fields) -> Opening:
     if 0 <= size < MIN_FRAME:
         raise PeerError("amqp:invalid-field", f"a max-frame-size of {size} is under {MIN_FRAME}")
     hostname, properties = fields.text(1), fields.map(9) or {}
+    few_enough(len(properties))
     peer = Peer(
         container_id=str(container_id),
         hostname=None if hostname is None else str(hostname),
-        properties={str(key): value for key, value in properties.items()},
+        properties={str(key): value for key, value in properties.items() if not isinstance(value, _NESTED)},
         offered=fields.symbols(7),
         desired=fields.symbols(8),
     )

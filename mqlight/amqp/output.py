@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mqlight.amqp.frames import frame
+from mqlight.amqp.frames import MIN_FRAME, frame
 from mqlight.amqp.unsent import Unsent
 
 CHUNK: Final = 65536
@@ -38,7 +38,7 @@ class Output:
         """Bytes that the socket has not taken."""
         self.taken = 0
         """Bytes that the socket has taken."""
-        self.peer_frame = 512
+        self.peer_frame = MIN_FRAME
         """The largest frame that the peer takes (section 2.7.1)."""
         self.closed = False
         """Whether our close frame is written. Nothing may follow it (section 2.4.6)."""

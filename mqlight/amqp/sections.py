@@ -17,6 +17,7 @@ from mqlight.amqp import codec
 from mqlight.amqp.codec import CodecError, Symbol, Timestamp, Ubyte, Uint, Ulong
 from mqlight.amqp.constructors import KINDS, LIST0, LIST8, LIST32, NULL, STR8, SYM8, WIDTHS, codes_of
 from mqlight.amqp.decoder import Reader, short
+from mqlight.amqp.fast_messages import FIRST_HEADER, FIRST_TTL_HEADER_END, PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END
 
 
 class MessageError(ValueError):
@@ -78,13 +79,6 @@ KEYWORDS = {
     DELIVERY_ANNOTATIONS: "delivery_annotations", ANNOTATIONS: "annotations",
     APPLICATION_PROPERTIES: "properties", FOOTER: "footer",
 }  # fmt: skip
-
-PLAIN_HEADER = bytes.fromhex("005370c00705425004404243")
-FIRST_HEADER = bytes.fromhex("005370c00705425004404143")
-"""The plain header of a message that no receiver acquired before (first-acquirer, section 3.2.1)."""
-TTL_HEADER = bytes.fromhex("005370c00b0542500470")  # and 4 bytes of ttl, and:
-TTL_HEADER_END = bytes.fromhex("4243")
-FIRST_TTL_HEADER_END = bytes.fromhex("4143")
 
 MOST_DESCRIPTOR = MOST_HEADER = 64
 """The most bytes of a descriptor or header: no valid one has more. A longer one is refused before a slow decode."""

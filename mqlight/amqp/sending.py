@@ -141,6 +141,10 @@ class SendingLink:
         """Take note that the peer works on the delivery ``number`` (section 3.4.1)."""
         raise NotImplementedError
 
+    def on_queue_sent(self) -> None:
+        """Take note that the peer's window has let all waiting messages go."""
+        raise NotImplementedError
+
     def send(self, message: bytes, token: Any = None, settled: bool = False) -> None:
         """Send an encoded message. Without credit it waits.
 

@@ -18,6 +18,7 @@ from mqlight.amqp.frames import (
     BEGIN,
     END,
     FLOW,
+    MAX_TAG,
     U32,
     U64,
     Fields,
@@ -32,7 +33,7 @@ from mqlight.amqp.frames import (
 from mqlight.amqp.incoming import Incoming
 from mqlight.amqp.link import Link
 from mqlight.amqp.sending import WINDOW, SendingLink, SessionState
-from mqlight.amqp.termini import read_terminus
+from mqlight.amqp.termini import SOURCE, TARGET, read_terminus
 from mqlight.amqp.types import Condition, Outcome
 from mqlight.amqp.values import Uint, Ushort
 
@@ -76,7 +77,8 @@ class Session(SessionState):
     def end(self, condition: Condition | None) -> None:
         """Write our end (section 2.7.8). A second call does nothing."""
         if not self.ended:
-            self.write(frame(self.channel, performative(END, [described_error(condition)])))
+            error = described_error(condition, self.out.peer_frame)
+            self.write(frame(self.channel, performative(END, [error])))
             self.ended = True
 
     def drop(self, condition: Condition | None) -> None:
@@ -88,6 +90,7 @@ class Session(SessionState):
     def _forget(self, link: Link, closed: bool, condition: Condition | None) -> None:
         """Forget a link, and tell its handler."""
         connection = self.connection
+        connection.discarded = 0
         if self.remote.get(link.peer_handle) is link:
             del self.remote[link.peer_handle]
             connection.usual.pop(transfer_head(self.peer_channel, link.peer_handle), None)
@@ -129,21 +132,24 @@ class Session(SessionState):
         fields.map(7)  # the peer's unsettled deliveries are unknown here: our answers have no such map (section 2.6.13)
         if receiver and count < 0:
             raise GarbledError("the attach of a sender lacks its mandatory field initial-delivery-count")
-        read_source, read_target = read_terminus(source), read_terminus(target)
+        read_source, read_target = read_terminus(source, SOURCE), read_terminus(target, TARGET)
         if handle in self.remote:
             raise SessionError("amqp:session:handle-in-use", f"an attach came for handle {handle}, which is in use")
         connection = self.connection
         key = (name, receiver)
         link = self.attaching.pop(key, None)
         if link is None:
+            if self.handles > self.peer_handle_max:
+                reason = f"the peer attached more links than its handle-max of {self.peer_handle_max} lets us answer"
+                raise SessionError("amqp:not-allowed", reason)
             self._steal(key, read_target.address)
             link = connection.new_link(self, name, receiver, False)
+            link.remote_source, link.remote_target = source, target
         link.peer_handle = handle
         if receiver:
             connection.usual[transfer_head(self.peer_channel, handle)] = link
         self.remote[handle] = link
         link.source, link.target = read_source, read_target
-        link.remote_source, link.remote_target = source, target
         link.snd_mode, link.rcv_mode = snd_mode, rcv_mode
         link.peer_max_message_size = max(0, size)
         if receiver:
@@ -199,6 +205,8 @@ class Session(SessionState):
                 link.drain = fields.flag(8)
         for waiting in list(self.waiting):
             waiting.send_waiting()
+            if waiting is not link and not waiting.queue:
+                waiting.on_queue_sent()
         echo = fields.flag(9)
         if link is None:
             if echo:
@@ -216,14 +224,14 @@ class Session(SessionState):
         if not link.receiver:
             raise GarbledError("a message came over a link that this end sends on")
         self.next_in += 1
-        number, form = fields.number(1, U32), fields.number(3, U32)
+        number, tag, form = fields.number(1, U32), fields.any(2), fields.number(3, U32)
         settled, resumed, aborted = fields.flag(4), fields.flag(8), fields.flag(9)
         over = aborted or not fields.flag(5)
         message = link.incoming
         if message is None:
-            self._begin_delivery(link, fields, number)
-            message = link.incoming = Incoming(number, form, resumed)
-        elif (wrong := message.wrong(number, form)) is not None:
+            tag = self._begin_delivery(link, number, tag)
+            message = link.incoming = Incoming(number, tag, form, resumed)
+        elif (wrong := message.wrong(number, tag, form)) is not None:
             link.fail(wrong)
         message.settled = message.settled or settled
         if over:
@@ -245,18 +253,21 @@ class Session(SessionState):
             elif over:
                 self.deliver(link, message.number, self._data_of(message), message.settled)
 
-    def _begin_delivery(self, link: Link, fields: Fields, number: int) -> None:
-        tag = fields.any(2)
+    def _begin_delivery(self, link: Link, number: int, tag: Any) -> bytes:
+        """Count a delivery that begins, and return its tag."""
         if number < 0 or (self.expected >= 0 and number != self.expected):
             raise GarbledError(f"the delivery {number} came where {self.expected} was due")
         if not isinstance(tag, bytes):
             raise GarbledError("the first transfer of a delivery lacks its mandatory field delivery-tag")
+        if len(tag) > MAX_TAG:
+            raise GarbledError(f"a delivery-tag of {len(tag)} bytes came, where there may be up to {MAX_TAG}")
         self.expected = (number + 1) & U32
         if link.count >= link.limit and not link.closed:
             link.fail(Condition("amqp:link:transfer-limit-exceeded", "a message came without link-credit"))
         link.count += 1
         if link.tags is not None and tag != number.to_bytes(4, "big"):
             link.tags[number] = tag
+        return tag
 
     def _data_of(self, message: Incoming) -> bytes:
         """Return the bytes that have arrived of a message. They count as unfinished no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mqlight.amqp.frames import U32, Fields, GarbledError, symbol_array
+from mqlight.amqp.frames import U32, Fields, GarbledError, few_enough, symbol_array
 from mqlight.amqp.types import Terminus
 from mqlight.amqp.values import Array, Described, Symbol, Uint, Ulong
 
@@ -25,15 +25,20 @@ _DELETE_ON_CLOSE: Final = {Symbol("lifetime-policy"): Described(Ulong(0x2B), [])
 """The node is deleted with the link that created it (section 3.5.10)."""
 
 
-def read_terminus(fields: Fields | None) -> Terminus:
-    """Return the source or target of an attach. A null one has no address. Raises GarbledError for invalid fields."""
+def read_terminus(fields: Fields | None, code: int) -> Terminus:
+    """Return the source or target of an attach: ``code`` says which. A null one has no address.
+
+    Raises:
+        GarbledError: the fields are invalid, or they are those of another kind of terminus.
+    """
+    source = code == SOURCE
     if fields is None:
         return Terminus(None)
-    if fields.code == COORDINATOR:
+    if fields.code == COORDINATOR and not source:
         return Terminus(None, coordinator=True, capabilities=fields.symbols(0))
-    if fields.code != SOURCE and fields.code != TARGET:
-        raise GarbledError(f"a frame makes no sense: {fields.code:#x} stands where a source or target is due")
-    source = fields.code == SOURCE
+    if fields.code != code:
+        due = "source" if source else "target"
+        raise GarbledError(f"a frame makes no sense: {fields.code:#x} stands where a {due} is due")
     address = fields.text(0)
     return Terminus(
         address=None if address is None else str(address),
@@ -51,7 +56,10 @@ def read_terminus(fields: Fields | None) -> Terminus:
 def _filters(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    return tuple([str(name) for name in value]) if isinstance(value, dict) else ("that is no map",)
+    if not isinstance(value, dict):
+        return ("that is no map",)
+    few_enough(len(value))
+    return tuple([str(name) for name in value])
 
 
 def wanted_terminus(terminus: Terminus, code: int) -> Any:

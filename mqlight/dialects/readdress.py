@@ -12,8 +12,9 @@ import msgspec
 
 from mqlight.amqp import codec
 from mqlight.amqp.constructors import LIST8, STR8
+from mqlight.amqp.fast_messages import PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END
 from mqlight.amqp.message import decode, encode
-from mqlight.amqp.sections import FIELDS, PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END, elements
+from mqlight.amqp.sections import FIELDS, elements
 
 _DURABLE = bytes.fromhex("005370c0020141")
 _DURABLE_TTL = bytes.fromhex("005370c0090341500470")  # and 4 bytes of ttl

@@ -95,7 +95,7 @@ class Clock:
                 wait = min(wait, PATIENCE)
             else:
                 crew.clock_sleeps = True
-                if crew.busy_since is not None or crew.stranded:  # that code began before it could see the clock asleep
+                if crew.busy_since is not None or crew.stranded:  # it began before it could see that the clock sleeps
                     wait = min(wait, PATIENCE)
             try:
                 alarm.get(timeout=wait)

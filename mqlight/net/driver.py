@@ -60,7 +60,10 @@ class Driver:
             self.engine.end_of_input()
 
     def flush(self) -> bool:
-        """Send the output. Return True if all is sent or the socket is broken, False if the socket is full."""
+        """Send the output. Return True if all is sent or the socket is broken, False if the socket is full.
+
+        After an exception nothing more may be sent, because the engine does not know which bytes were.
+        """
         tcp, engine = self._tcp, self.engine
         try:
             while not tcp.unsent:
@@ -75,5 +78,7 @@ class Driver:
                     return True
             tcp.send(b"")
             return not tcp.unsent and self.flush()
-        except OSError:
+        except OSError as error:
+            if error.errno is None:  # it is not the socket's, but that of a signal's handler, such as a TimeoutError
+                raise
             return True  # the next read from the socket gives the same error

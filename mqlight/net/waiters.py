@@ -9,6 +9,8 @@ The rules of this file:
 * The reading thread takes the role back when no thread took it for ``STAND_BY`` seconds. It does so at once if a thread
   leaves the role without its reply, if other threads wait, if a read has caused functions of a lane, or when
   :meth:`Waiters.recall` is called.
+* A thread may be stopped at any place by an exception from outside, such as a time-out of gevent. If it has the role
+  and shows no sign of life, the reading thread takes the role, and ends the connection, of which bytes may be lost.
 * A vacancy belongs to one epoch of the crew. It ends when the crew is stopped.
 * All of this is decided under the lock of the crew, so that never two threads read.
 """
@@ -28,6 +30,8 @@ ROW = 32
 """Replies in a row, each waited for by one thread alone, after which the reading thread stands by."""
 STAND_BY = 0.005
 """Seconds that the reading role may be vacant before the reading thread takes it back."""
+LOOKS = 1000
+"""Times that the reading thread, while it stands by, looks in vain for a sign of life of the thread with the role."""
 
 
 class Waiters:
@@ -37,21 +41,25 @@ class Waiters:
         crew: The threads of the connection.
         read: Gets the epoch, and reads once in the calling thread, which waits ``BRIEF`` seconds at most. It returns
             False if nothing came.
+        lose: Gets the epoch, and ends the connection.
     """
 
-    def __init__(self, crew: Crew, read: Callable[[int], bool]) -> None:
+    def __init__(self, crew: Crew, read: Callable[[int], bool], lose: Callable[[int], object]) -> None:
         self.waiting: dict[int, threading.Lock] = {}
         """The locks of the threads that wait and do not read."""
         self.row = 0
         """The number of replies in a row that were each waited for by one thread alone."""
         self._crew = crew
         self._read = read
+        self._lose = lose
         self._vacant = 0
         """The epoch in which the reading thread stands by, 0 if it reads."""
         self._taken = False
         """Whether a thread took the vacant role since the reading thread last looked."""
         self._holder = 0
         """The thread that took the vacant role and has not left it."""
+        self._looks = 0
+        """The number of looks of the reading thread since that thread has last read."""
         self._recalled = threading.Event()
 
     def wait(self, lock: threading.Lock, seconds: float) -> bool:
@@ -107,6 +115,9 @@ class Waiters:
             self._recalled.wait(STAND_BY)
             if self._ends_standing_by(epoch):
                 return True
+            if self._takes_from_a_lost_thread(epoch):
+                self._lose(epoch)
+                return True
 
     def _ends_standing_by(self, epoch: int) -> bool:
         """Take the role back, unless threads that wait take it. Return False if the reading thread still stands by."""
@@ -121,6 +132,16 @@ class Waiters:
             crew.reader, self._vacant = get_ident(), 0
             return True
 
+    def _takes_from_a_lost_thread(self, epoch: int) -> bool:
+        """Take the role from a thread that has it and does not read any more. Return False if there is none."""
+        crew = self._crew
+        with crew.lock:
+            self._looks += 1
+            if not crew.reader or self._looks < LOOKS or not crew.keeps_reading(epoch):
+                return False
+            crew.reader, self._vacant, self._holder = get_ident(), 0, 0
+            return True
+
     def _read_while(self, lock: threading.Lock, until: float) -> None:
         """Take the role if it is vacant, and read while ``lock`` is locked, unless another thread must read."""
         crew = self._crew
@@ -130,6 +151,7 @@ class Waiters:
             try:
                 epoch = self._take()
                 while epoch and lock.locked() and not crew.ready and self._vacant == epoch:
+                    self._looks = 0
                     if interrupts.came or monotonic() > until or not self._read(epoch):
                         break
             finally:
@@ -142,7 +164,7 @@ class Waiters:
             if not self._vacant or crew.reader or not crew.keeps_reading(self._vacant):
                 return 0
             crew.reader = self._holder = get_ident()
-            self._taken = True
+            self._taken, self._looks = True, 0
             return self._vacant
 
     def _leave(self, lock: threading.Lock) -> None:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from getpass import getpass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 from mqlight.amqp import COMPILED
 from mqlight.environment import is_service_link
 from mqlight.log_format import FORMATS, LEVELS, handler, level_of
-from mqlight.server.commands import destinations
+from mqlight.server.commands import destinations, fail
 from mqlight.server.limits import Limits
 from mqlight.server.log_filter import RateLimit
 from mqlight.server.users import UsersError, set_password
@@ -176,7 +176,7 @@ def main(
     try:
         Program(Options(limits=limits, **options)).run()
     except CannotStartError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 main.add_command(destinations)
@@ -193,20 +193,15 @@ def passwd(users_file: str, name: str) -> None:
     if sys.stdin.isatty():
         password = getpass(f"password for {name}: ")
         if getpass("again: ") != password:
-            _fail("the two passwords differ; nothing was changed")
+            fail("the two passwords differ; nothing was changed")
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     try:
         new = set_password(users_file, name, password)
     except UsersError as error:
-        _fail(str(error))
+        fail(str(error))
     if new:
         click.echo(f"{name} may send to and subscribe to every topic; edit the lines in {users_file} to narrow that")
-
-
-def _fail(reason: str) -> NoReturn:
-    click.echo(reason, err=True)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

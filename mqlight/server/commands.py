@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from mqlight.amqp.text import printable
 from mqlight.server.control import ControlError, Row, ask
 from mqlight.server.store import StoreError, WriteError
 
@@ -56,35 +57,31 @@ def drop(data: Path, user: str | None, client: str | None, numbers: tuple[int, .
     first.
     """
     if not numbers and user is None and client is None:
-        _fail('choose destinations by their numbers (see "destinations list"), --user or --client')
+        fail('choose destinations by their numbers (see "destinations list"), --user or --client')
     rows = _ask(data, numbers, user, client, drop=True)
     gone = [row for row in rows if row["dropped"]]
     click.echo(f"dropped {len(gone)} destinations with {sum(row['messages'] for row in gone)} messages")
     left = [f"{row['number']} has subscribers ({row['subscribers']})" for row in rows if not row["dropped"]]
     left += [f"{number} does not exist" for number in sorted(set(numbers) - {row["number"] for row in rows})]
     if left:
-        _fail(f"not dropped: {', '.join(left)}")
+        fail(f"not dropped: {', '.join(left)}")
 
 
 def _ask(data: Path, numbers: tuple[int, ...] | None, user: str | None, client: str | None, *, drop: bool) -> list[Row]:
     try:
         return ask(data, {"drop": drop, "numbers": numbers, "user": user, "client": client})
     except (ControlError, StoreError, WriteError) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     life = "-" if row["forget_in"] is None else f"{row['forget_in']:.0f} s"
-    user = "-" if row["user"] is None else _shown(row["user"])
+    user = "-" if row["user"] is None else printable(row["user"])
     figures = (str(row[name]) for name in ("number", "messages", "bytes", "subscribers"))
-    return (*figures, life, user, _shown(row["client"]) or "-", _shown(row["name"]))
+    return (*figures, life, user, printable(row["client"]) or "-", printable(row["name"]))
 
 
-def _shown(text: str) -> str:
-    """Return a name that came from outside, made safe for a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-def _fail(reason: str) -> NoReturn:
+def fail(reason: str) -> NoReturn:
+    """End the command with one line on stderr and status 2."""
     click.echo(reason, err=True)
     sys.exit(2)

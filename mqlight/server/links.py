@@ -10,16 +10,10 @@ import logging
 from functools import partial
 from typing import Any, Final
 
+from mqlight.amqp.fast_messages import FIRST_HEADER, FIRST_TTL_HEADER_END, PLAIN_HEADER, TTL_HEADER, TTL_HEADER_END
 from mqlight.amqp.link import Link
 from mqlight.amqp.message import MessageError
-from mqlight.amqp.sections import (
-    FIRST_HEADER,
-    FIRST_TTL_HEADER_END,
-    PLAIN_HEADER,
-    TTL_HEADER,
-    TTL_HEADER_END,
-    header,
-)  # fmt: skip
+from mqlight.amqp.sections import header
 from mqlight.amqp.types import Condition, Handle, Outcome
 from mqlight.server.client import UNKNOWN, Client, Served
 from mqlight.server.destination import Consumer, DestinationName

@@ -82,7 +82,7 @@ class Listener:
         self._heartbeat = heartbeat
         self._properties = properties or {}
         self._console: dict[str, str] = {}
-        self.door = Logins(users, allow_anonymous, networks, self.limits)
+        self.logins = Logins(users, allow_anonymous, networks, self.limits)
         self._tls = tls
         # IBM's Node.js client throws if its mechanism is not offered (MQ Light contract, 1). So offer it, then refuse.
         self._mechanisms: tuple[str, ...] = ("ANONYMOUS", "PLAIN")
@@ -113,7 +113,7 @@ class Listener:
         return ServerProtocol(
             self.broker,
             address=address,
-            check=lambda identity: self.door.check(client_socket, identity),
+            check=lambda identity: self.logins.check(client_socket, identity),
             dirty=self._dirty.add,
             named=self._clients.name,
             heartbeat=self._heartbeat,
@@ -226,7 +226,7 @@ class Listener:
 
     def _look_at_users(self, now: float) -> None:
         """Close the connections of users whose lines in the users file have changed. They have to log in again."""
-        changed = self.door.changed()
+        changed = self.logins.changed()
         for client, client_socket in list(self._clients.sockets.items()):
             if changed(client.user.name):
                 log.warning("%s: %s has to log in again", client, client.user)

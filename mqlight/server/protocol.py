@@ -256,9 +256,6 @@ class ServerProtocol:
         return None if reason is None else Condition("amqp:invalid-field", reason)
 
     def on_attach(self, link: Link) -> None:
-        if self._leave_at is not None:
-            link.refuse(Condition("amqp:connection:forced", "this connection is closing"))
-            return
         limits, count = self.limits, len(self.engine.links())
         if count > limits.links:
             excess = limits.reached("links", f"this connection has {count - 1} links already")
@@ -267,6 +264,9 @@ class ServerProtocol:
                 log.warning("%s: link %.80s refused: %s", self.client, link.name, excess)
             elif count > 2 * limits.links:  # a refused link counts until the client has detached it
                 self._cut(excess)
+            return
+        if self._leave_at is not None:
+            link.refuse(Condition("amqp:connection:forced", "this connection is closing"))
             return
         refusal = self._grants.attach(link)
         if refusal is not None:

@@ -9,15 +9,25 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mqlight.amqp.codec import Array, CodecError, Described, Symbol, Ubyte, Ulong, decode, encode
-from mqlight.amqp.frames import AMQP_HEADER, SASL_HEADER
+from mqlight.amqp.codec import CodecError, Described, Ubyte, decode
+from mqlight.amqp.frames import (
+    AMQP_HEADER,
+    CLOSE,
+    MIN_FRAME,
+    SASL_HEADER,
+    SASL_INIT,
+    SASL_MECHANISMS,
+    SASL_OUTCOME,
+    described_error,
+    frame,
+    performative,
+    symbol_array,
+)
 from mqlight.amqp.text import control_in, printable
 from mqlight.amqp.types import Condition
 
 # A SASL frame has at most 512 bytes (section 5.3.1). This server accepts more, because a password may be long.
 MOST = 4096
-_CLOSE, _ERROR = 0x18, 0x1D
-_MECHANISMS, _INIT, _OUTCOME = 0x40, 0x41, 0x44
 _OK, _REFUSED = 0, 1
 
 
@@ -82,7 +92,7 @@ class SaslServer:
         if header != SASL_HEADER:
             return self._not_amqp(header)
         self._greeted = True
-        return SASL_HEADER + _frame(_MECHANISMS, Array("symbol", self._mechanisms))
+        return SASL_HEADER + _offer(self._mechanisms)
 
     def _not_amqp(self, header: bytes) -> bytes:
         self.failed = f"the client does not speak AMQP 1.0: it began with {header!r}"
@@ -125,11 +135,11 @@ class SaslServer:
             refused = f"{identity.mechanism} was refused" + (f" for user {identity.user!r}" if identity.user else "")
             return self._refuse(f"{refused}: {verdict}" if verdict else refused)
         self.finished, self.rest, self._seen = True, self._seen, b""
-        return _frame(_OUTCOME, Ubyte(_OK)) if self._tell else b""
+        return _outcome(_OK) if self._tell else b""
 
     def _refuse(self, reason: str) -> bytes:
         self.failed = reason
-        return _frame(_OUTCOME, Ubyte(_REFUSED)) if self._greeted else b""
+        return _outcome(_REFUSED) if self._greeted else b""
 
 
 def farewell(condition: Condition) -> bytes:
@@ -137,16 +147,8 @@ def farewell(condition: Condition) -> bytes:
 
     A refusal by SASL would stop the client for good, like a wrong password. This client should try again later.
     """
-    error = Described(Ulong(_ERROR), [Symbol(condition.name), condition.description])
-    return b"".join(
-        (
-            SASL_HEADER,
-            _frame(_MECHANISMS, Array("symbol", ("ANONYMOUS", "PLAIN"))),
-            _frame(_OUTCOME, Ubyte(_OK)),
-            AMQP_HEADER,
-            _frame(_CLOSE, error, kind=0),
-        )
-    )
+    close = frame(0, performative(CLOSE, [described_error(condition, MIN_FRAME)]))
+    return SASL_HEADER + _offer(("ANONYMOUS", "PLAIN")) + _outcome(_OK) + AMQP_HEADER + close
 
 
 def _identity(body: bytes) -> Identity:
@@ -159,7 +161,7 @@ def _identity(body: bytes) -> Identity:
         init = decode(body)
     except CodecError as error:
         raise ValueError(str(error)) from None
-    if not isinstance(init, Described) or init.descriptor not in (_INIT, "amqp:sasl-init:list"):
+    if not isinstance(init, Described) or init.descriptor not in (SASL_INIT, "amqp:sasl-init:list"):
         raise ValueError("the frame is not a sasl-init")
     fields = init.value
     if not isinstance(fields, list) or not fields or not isinstance(fields[0], str):
@@ -179,6 +181,9 @@ def _identity(body: bytes) -> Identity:
     return Identity(mechanism, user, password)
 
 
-def _frame(descriptor: int, field: object, kind: int = 1) -> bytes:
-    body = encode(Described(Ulong(descriptor), [field]))
-    return struct.pack(">IBBH", 8 + len(body), 2, kind, 0) + body
+def _offer(mechanisms: tuple[str, ...]) -> bytes:
+    return frame(0, performative(SASL_MECHANISMS, [symbol_array(mechanisms)]), 1)
+
+
+def _outcome(code: int) -> bytes:
+    return frame(0, performative(SASL_OUTCOME, [Ubyte(code)]), 1)

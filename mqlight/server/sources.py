@@ -38,8 +38,8 @@ def refusal(source: Terminus) -> Condition | None:
     if source.copy and not TOPICS & set(source.capabilities):  # JMS asks for it on topics, where all get a copy
         return Condition("amqp:not-implemented", "this server has no distribution mode copy; ask for move")
     if source.filters:
-        names = ", ".join(f"{name:.80}" for name in source.filters)
-        return Condition("amqp:not-implemented", f"this server has no filters; attach without the filter {names}")
+        names = ", ".join(source.filters)
+        return Condition("amqp:not-implemented", f"this server has no filters; attach without the filter {names:.200}")
     if source.timeout > MAX_TTL:
         return Condition(
             "amqp:not-allowed",
@@ -78,7 +78,7 @@ def name_of(link: Link, client_id: str, connection: int) -> DestinationName:
     if colon and kind == "share":
         share, colon, pattern = rest.partition(":")
         if not colon:
-            raise ValueError(f"the address {address!r} is not share:SHARE:PATTERN")
+            raise ValueError(f"the address {address[:80]!r} is not share:SHARE:PATTERN")
         return DestinationName(pattern, share=share) if share else DestinationName(pattern, client_id=client)
     lasts = time_to_live(source, client_id) > 0
     return DestinationName(address, client_id=client, link=link.name if lasts else number())

@@ -79,9 +79,9 @@ def settled(first: int, last: int | None = None, state: Any = ACCEPTED, over: bo
 class RawPeer:
     """A server's engine whose client is these bytes."""
 
-    def __init__(self, *more: bytes, **options: Any) -> None:
+    def __init__(self, *more: bytes, open: bytes = OPEN, **options: Any) -> None:
         self.end = End(server=True, **options)
-        self.give(AMQP_HEADER + OPEN + begin(), *more)
+        self.give(AMQP_HEADER + open + begin(), *more)
 
     def give(self, *data: bytes) -> list[tuple[str, list[Any]]]:
         """Give the engine bytes; return its frames, as their names and fields."""

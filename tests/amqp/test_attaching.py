@@ -8,9 +8,10 @@ import pytest
 
 from amqp.pair import Pair
 from amqp.raw import RawPeer, attach, frames_of
+from memory import kept
 from mqlight.amqp import Condition, Link, Terminus
 from mqlight.amqp.link import OVERHEAD
-from mqlight.amqp.values import Uint
+from mqlight.amqp.values import Described, Symbol, Uint, Ulong
 
 DENIED = Condition("amqp:not-allowed", "not for you")
 
@@ -152,3 +153,16 @@ def test_a_sender_knows_how_much_of_a_message_fits_into_a_frame() -> None:
     pair = Pair(server={"max_frame_size": 512})
     assert pair.sender()[0].room == 512 - OVERHEAD
     assert pair.receiver()[0].room == -1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_terminus_that_a_peer_gave_is_not_kept_behind_the_answer(refused: bool) -> None:
+    """A frame of 60 kB may hold values that take a hundred times its memory."""
+    peer = RawPeer()
+    if refused:
+        peer.end.answer = lambda link: link.refuse(Condition("amqp:not-allowed"))
+    made = {Symbol(f"{number:x}"): None for number in range(8000)}
+    target = Described(Ulong(0x29), ["t", None, None, None, None, made])
+    frames = [attach(f"l{number}", number, target=target) for number in range(5)]
+    assert kept(lambda: peer.give(*frames)) < sum(map(len, frames))
+    assert len(peer.end.engine.links()) == 5

@@ -31,6 +31,23 @@ def test_a_new_session_takes_the_links_that_handle_max_does_not_allow() -> None:
     assert all(link.credit == 100 for link in links)
 
 
+def test_a_peer_may_not_attach_more_links_than_its_own_handle_max_lets_us_answer() -> None:
+    """Section 2.7.2."""
+    peer = RawPeer(performative(0x11, [None, Uint(0), Uint(9), Uint(9), Uint(1)], channel=1))
+    peer.give(attach("a", 0, channel=1), attach("b", 1, channel=1))
+    ((name, fields),) = peer.give(attach("c", 2, channel=1))
+    assert name == "end" and condition_of(fields) == "amqp:not-allowed"
+    assert "handle-max of 1" in fields[0].value[1] and not peer.end.engine.closed
+    assert len(peer.end.all("attach")) == 2
+
+
+def test_a_handle_that_is_free_again_may_be_used_again_under_a_handle_max() -> None:
+    peer = RawPeer(performative(0x11, [None, Uint(0), Uint(9), Uint(9), Uint(0)], channel=1))
+    for name in "abc":
+        answers = peer.give(attach(name, channel=1), performative(0x16, [Uint(0), True], channel=1))
+        assert [answer for answer, _ in answers] == ["attach", "flow", "detach"]
+
+
 def test_a_client_with_a_session_for_each_link_and_one_name_for_all() -> None:
     """IBM's Messenger attaches so: ``sender-xxx``, on session after session."""
     server = End(server=True)

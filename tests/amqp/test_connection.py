@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from amqp.pair import End, Pair
+from amqp.raw import RawPeer, attach, performative, transfer
 from mqlight.amqp import Condition
 from mqlight.amqp.connection import MOST_DISCARDED, Connection
 from mqlight.amqp.frames import PeerError
+from mqlight.amqp.values import Uint
 
 DENIED = Condition("amqp:not-allowed", "not for you")
 
@@ -84,6 +86,15 @@ def test_frames_that_are_ignored_are_counted_and_their_number_is_bounded() -> No
         connection.discard()
     with pytest.raises(PeerError, match=f"session window exceeded: {MOST_DISCARDED} frames"):
         connection.discard()
+
+
+def test_ignored_frames_are_counted_anew_when_the_peer_has_answered_the_end_of_their_link() -> None:
+    """A connection may live for years, and lose link after link."""
+    peer = RawPeer(attach(), credit=1)
+    peer.give(transfer(0), transfer(1), transfer(2), transfer(3))
+    assert peer.end.engine.discarded == 3
+    peer.give(performative(0x16, [Uint(0), True]))
+    assert peer.end.engine.discarded == 0
 
 
 def test_the_handler_hears_of_the_end_once_when_all_links_are_closed_already(pair: Pair) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amqp.pair import Pair, disposition
-from amqp.raw import ACCEPTED, RawPeer, attach, performative, receiving_peer, settled, transfer
+from amqp.raw import ACCEPTED, RawPeer, attach, condition_of, performative, receiving_peer, settled, target, transfer
 from mqlight.amqp import Condition, Outcome
 from mqlight.amqp.dispositions import outcome_of
 from mqlight.amqp.frames import Fields
@@ -118,11 +118,11 @@ def test_messages_that_are_marked_as_received_are_told_as_one_range_and_can_stil
 
 def test_what_the_sender_settled_itself_is_not_held_any_more() -> None:
     """Section 2.6.12."""
-    peer = RawPeer(attach())
+    peer = RawPeer(attach(target=target(None)))
     peer.give(transfer(0), transfer(1), transfer(2))
     peer.give(performative(0x15, [False, Uint(0), Uint(1), True]))
     link, handle, *_ = peer.end.all("message")[0]
-    assert not link.settle(handle, Outcome.ACCEPTED) and link.held == {2}
+    assert not link.settle(handle, Outcome.ACCEPTED) and link.held == {2} and list(link.tags) == [2]
 
 
 def test_a_range_of_dispositions_settles_each_message_in_it() -> None:
@@ -136,14 +136,24 @@ def test_a_range_of_dispositions_settles_each_message_in_it() -> None:
     assert [token for token, _ in peer.end.outcomes] == [2, 3, 4, 0, 1, 5, 6, 7, 8, 9]
 
 
-def test_a_receiver_that_settles_second_is_told_that_the_sender_has_settled() -> None:
-    """Sections 2.6.12 and 2.8.3."""
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        (ACCEPTED, Outcome.ACCEPTED),
+        (Described(Ulong(0x25), []), Outcome.REJECTED),
+        (RELEASED, Outcome.RELEASED),
+        (Described(Ulong(0x27), [True]), Outcome.MODIFIED),
+        (UNDELIVERABLE, Outcome.UNDELIVERABLE),
+    ],
+)
+def test_a_receiver_that_settles_second_is_told_that_the_sender_has_settled(state: Any, outcome: Outcome) -> None:
+    """Sections 2.6.12 and 2.8.3: the sender settles with the outcome that the receiver named."""
     peer, link = receiving_peer()
     link.send(b"m", "token")
     peer.taken()
-    ((name, fields),) = peer.give(settled(0, over=False))
-    assert name == "disposition" and fields[:4] == [False, 0, None, True]
-    assert peer.end.outcomes == [("token", Outcome.ACCEPTED)]
+    ((name, fields),) = peer.give(settled(0, state=state, over=False))
+    assert name == "disposition" and fields[:4] == [False, 0, None, True] and fields[4] == state
+    assert peer.end.outcomes == [("token", outcome)]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +185,18 @@ def test_a_range_of_dispositions_may_wrap() -> None:
         link.send(b"m", token)
     peer.give(settled(2**32 - 1, 0))
     assert [token for token, _ in peer.end.outcomes] == ["a", "b"] and list(link.unsettled.values()) == ["c"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 1), (0, 2**32 - 1)])
+def test_a_range_that_ends_before_it_begins_settles_nothing(first: int, last: int) -> None:
+    """Section 2.7.6: it would stand for nearly all deliveries."""
+    peer, link = receiving_peer()
+    for token in range(4):
+        link.send(b"m", token)
+    peer.taken()
+    ((name, fields),) = peer.give(settled(first, last))
+    assert name == "end" and condition_of(fields) == "amqp:invalid-field"
+    assert peer.end.outcomes == [] and peer.end.one("detach")[3] == [0, 1, 2, 3]
 
 
 def test_a_disposition_of_deliveries_that_are_not_unsettled_tells_nothing() -> None:

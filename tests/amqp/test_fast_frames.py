@@ -10,7 +10,7 @@ from amqp.pair import Pair
 from amqp.raw import ACCEPTED
 from mqlight.amqp import Outcome
 from mqlight.amqp.codec import Described, Uint, Ulong
-from mqlight.amqp.fast_frames import take_disposition, take_transfers
+from mqlight.amqp.fast_frames import take_disposition, take_transfer, take_transfers
 from mqlight.amqp.frames import DISPOSITION, performative
 
 
@@ -102,6 +102,19 @@ def test_the_shortest_way_of_a_transfer_takes_what_the_others_take(damage: list[
     assert heard[0] == heard[1]
 
 
+def test_a_transfer_whose_fields_are_more_or_fewer_than_it_says_is_left_to_the_decoder() -> None:
+    pair = Pair()
+    link, other = pair.sender()
+    link.send(b"m")
+    frame = pair.client.output()
+    fields = bytearray(frame[11:])
+    for count in (3, 4, 6, 255):
+        fields[2] = count
+        assert not take_transfer(other.session, bytes(fields), 0, len(fields))
+    fields[2] = 5
+    assert take_transfer(other.session, bytes(fields), 0, len(fields))
+
+
 def disposition(
     first: object, last: object, over: object, state: object, *more: object, receiver: object = True
 ) -> bytes:
@@ -131,8 +144,19 @@ def test_a_disposition_that_accepts_and_settles_is_taken_in_each_form() -> None:
         disposition(Uint(2), Uint(1), True, ACCEPTED),
         disposition(None, None, True, ACCEPTED),
         disposition(Uint(0), None, True, ACCEPTED, "more"),
+        disposition(Uint(0), None, True, ACCEPTED).replace(b"\x05\x41", b"\x09\x41", 1),
     ],
-    ids=["released", "not settled", "no state", "a sender's", "too many", "backwards", "no number", "a field too many"],
+    ids=[
+        "released",
+        "not settled",
+        "no state",
+        "a sender's",
+        "too many",
+        "backwards",
+        "no number",
+        "a field too many",
+        "a count too high",
+    ],
 )
 def test_another_disposition_is_left_to_the_decoder_and_changes_nothing(data: bytes) -> None:
     pair = Pair()

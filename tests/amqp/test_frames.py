@@ -42,9 +42,9 @@ def test_nulls_at_the_end_are_left_out() -> None:
 def test_an_error_of_ours_never_lacks_its_condition_nor_cannot_be_encoded() -> None:
     """Section 2.8.14."""
     for condition in (Condition(""), Condition("ü:x", "lone \ud800"), Condition("amqp:x", "")):
-        encode(error := described_error(condition))
+        encode(error := described_error(condition, 512))
         assert error.value[0]
-    assert described_error(None) is None
+    assert described_error(None, 512) is None
 
 
 @pytest.mark.parametrize(

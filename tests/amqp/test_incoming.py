@@ -7,7 +7,7 @@ import pytest
 from amqp.pair import Pair
 from amqp.pair import transfer as write_transfer
 from amqp.raw import RawPeer, attach, condition_of, target, transfer
-from memory import resident
+from memory import kept, resident
 from mqlight.amqp.codec import Uint
 from mqlight.amqp.frames import GarbledError
 from mqlight.amqp.incoming import Incoming
@@ -20,6 +20,26 @@ def test_a_changed_message_format_within_a_delivery_ends_the_link() -> None:
     ((name, fields),) = peer.give(transfer(None, tag=None, format=Uint(1)))
     assert name == "detach" and condition_of(fields, 2) == "amqp:invalid-field"
     assert peer.end.messages == []
+
+
+def test_a_changed_delivery_tag_within_a_delivery_ends_the_link() -> None:
+    """Section 2.7.5: a further transfer leaves it out, or repeats it."""
+    peer = RawPeer(attach())
+    assert peer.give(transfer(0, b"a", more=True), transfer(None, b"b", tag=b"tag")) == []
+    assert peer.end.messages == [b"ab"]
+    ((name, fields),) = peer.give(transfer(1, more=True), transfer(None, tag=b"another"))
+    assert name == "detach" and condition_of(fields, 2) == "amqp:invalid-field"
+    assert len(peer.end.messages) == 1 and not peer.end.engine.closed
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_delivery_tag_has_at_most_32_bytes(more: bool) -> None:
+    """Section 2.8.7."""
+    peer = RawPeer(attach())
+    assert peer.give(transfer(0, tag=b"t" * 32)) == []
+    ((name, fields),) = peer.give(transfer(1, tag=b"t" * 33, more=more))
+    assert name == "close" and condition_of(fields) == "amqp:decode-error"
+    assert len(peer.end.messages) == 1
 
 
 ABORTED = [
@@ -114,6 +134,18 @@ def test_a_sender_that_never_ends_its_message_takes_no_memory() -> None:
     assert len(pair.server.all("detach")) == 1
 
 
+def test_a_message_in_very_small_parts_takes_no_more_memory_than_in_large_ones() -> None:
+    link, _ = (pair := Pair()).sender()
+    write_transfer(link, b"ab", 0, more=True)
+    first = pair.client.output()
+    pair.client.sent(len(first))
+    write_transfer(link, b"cd", None, more=True)
+    part = pair.client.output()
+    pair.server.receive(first)
+    assert kept(lambda: pair.server.receive(part * 5000)) < 20_000
+    assert pair.server.engine.unfinished() == 10_002
+
+
 def test_output_and_unfinished_messages_are_counted() -> None:
     pair = Pair()
     link, _ = pair.sender()
@@ -130,7 +162,7 @@ def test_output_and_unfinished_messages_are_counted() -> None:
 
 
 def test_a_delivery_counts_its_bytes_until_it_is_forgotten() -> None:
-    incoming = Incoming(7, -1, False)
+    incoming = Incoming(7, b"t", -1, False)
     incoming.add(b"one")
     incoming.add(b"two")
     assert incoming.size == 6
@@ -138,14 +170,19 @@ def test_a_delivery_counts_its_bytes_until_it_is_forgotten() -> None:
     assert incoming.size == 0 and incoming.forget() == b""
 
 
-@pytest.mark.parametrize(("number", "form", "right"), [(-1, -1, True), (7, 0, True), (-1, 1, False), (7, 1, False)])
-def test_a_further_transfer_is_of_the_same_delivery_and_format(number: int, form: int, right: bool) -> None:
-    """Section 2.7.5: both may be left out."""
-    wrong = Incoming(7, -1, False).wrong(number, form)
+@pytest.mark.parametrize(
+    ("number", "tag", "form", "right"),
+    [(-1, None, -1, True), (7, b"t", 0, True), (-1, None, 1, False), (7, b"t", 1, False), (-1, b"u", -1, False)],
+)
+def test_a_further_transfer_is_of_the_same_delivery_and_format(
+    number: int, tag: bytes | None, form: int, right: bool
+) -> None:
+    """Section 2.7.5: all of them may be left out."""
+    wrong = Incoming(7, b"t", -1, False).wrong(number, tag, form)
     assert (wrong is None) is right
     assert wrong is None or wrong.name == "amqp:invalid-field"
 
 
 def test_a_transfer_of_another_delivery_is_garbled() -> None:
     with pytest.raises(GarbledError, match="the delivery 8 came where 7 was not over"):
-        Incoming(7, -1, False).wrong(8, -1)
+        Incoming(7, b"t", -1, False).wrong(8, None, -1)

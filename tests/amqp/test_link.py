@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from amqp.pair import Pair
-from amqp.raw import RawPeer, attach, flow, target, transfer
-from mqlight.amqp import Condition, Outcome
+from amqp.pair import End, Pair
+from amqp.raw import RawPeer, attach, flow, frames_of, performative, target, transfer
+from mqlight.amqp import Condition, Link, Outcome
+from mqlight.amqp.values import Uint
 
 DENIED = Condition("amqp:not-allowed", "not for you")
 
@@ -73,3 +76,40 @@ def test_a_detach_may_carry_information() -> None:
     peer.end.engine.links()[0].detach(True, DENIED, {"delivery-tag": b"x"})
     ((_, fields),) = peer.taken()
     assert fields[2].value[2] == {"delivery-tag": b"x"}
+
+
+LONG = Condition("amqp:not-allowed", "é" * 50_000)
+
+
+@pytest.mark.parametrize("most", [512, 4096])
+def test_an_error_of_ours_fits_into_a_frame_that_the_peer_takes(most: int) -> None:
+    """Section 2.7.1: a reason may be long, and only its beginning is told then."""
+    ways: tuple[Callable[[End, Link], object], ...] = (
+        lambda end, link: link.settle(0, Outcome.REJECTED, LONG),
+        lambda end, link: link.detach(True, LONG, {"delivery-tag": b"t" * 32}),
+        lambda end, link: end.engine.close(LONG),
+    )
+    for way in ways:
+        open_frame = performative(0x10, ["c", None, Uint(most)])
+        peer = RawPeer(open=open_frame)
+        peer.give(attach(target=target(None)), transfer(0, tag=b"t" * 32))
+        way(peer.end, peer.end.engine.links()[0])
+        data = peer.end.output()
+        assert most - 160 < int.from_bytes(data[:4], "big") == len(data) <= most
+        assert "éé".encode() in data and list(frames_of(data))
+
+
+def test_a_drain_that_waits_for_the_peers_window_is_answered_when_the_window_opens() -> None:
+    """Sections 2.5.6 and 2.6.7: what waits is sent first, and then the rest of the credit is given up."""
+    peer = RawPeer(attach(receiver=True))
+    (link,) = peer.end.engine.links()
+    peer.end.on_credit = lambda link: link.drain_answered()  # type: ignore[method-assign]
+    peer.give(performative(0x13, [Uint(0), Uint(1), Uint(0), Uint(0), Uint(0), Uint(0), Uint(10)]))
+    for token in range(3):
+        link.send(b"m", token)
+    assert [name for name, _ in peer.taken()] == ["transfer"]
+    drain = [Uint(1), Uint(0), Uint(0), Uint(0), Uint(0), Uint(0), Uint(10), None, True]
+    assert peer.give(performative(0x13, drain)) == []
+    answers = peer.give(performative(0x13, [Uint(1), Uint(9), Uint(0), Uint(0)]))
+    assert [name for name, _ in answers] == ["transfer", "transfer", "flow"]
+    assert answers[-1][1][5:7] == [10, 0] and answers[-1][1][8] is True

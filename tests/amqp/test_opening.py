@@ -7,9 +7,19 @@ import pytest
 from amqp.pair import End, Pair
 from amqp.raw import frames_of, performative
 from mqlight.amqp import Peer
-from mqlight.amqp.codec import Symbol
-from mqlight.amqp.frames import AMQP_HEADER, U16, U32, Fields, PeerError, read_fields
-from mqlight.amqp.opening import MIN_FRAME, Opening, open_frame, read_open
+from mqlight.amqp.codec import Array, Described, Symbol
+from mqlight.amqp.frames import (
+    AMQP_HEADER,
+    MIN_FRAME,
+    MOST_NAMES,
+    U16,
+    U32,
+    Fields,
+    GarbledError,
+    PeerError,
+    read_fields,
+)
+from mqlight.amqp.opening import Opening, open_frame, read_open
 from mqlight.amqp.values import Uint
 
 
@@ -58,6 +68,18 @@ def test_what_the_peer_leaves_out_is_without_limit() -> None:
 def test_an_open_frame_without_a_container_id_is_refused() -> None:
     with pytest.raises(PeerError, match="container-id"):
         read_open(Fields(0x10, []))
+
+
+def test_the_properties_of_a_peer_are_few_and_simple() -> None:
+    """An end keeps them as long as the connection lives."""
+    simple = {Symbol("product"): "p", Symbol("build"): 7}
+    nested = {Symbol("list"): [[]] * 1000, Symbol("map"): {}, Symbol("array"): Array("uint")}
+    described = {Symbol("described"): Described(Symbol("x"), 1)}
+    fields = ["c", *[None] * 8, {**simple, **nested, **described}]
+    assert read_open(Fields(0x10, fields)).peer.properties == {"product": "p", "build": 7}
+    fields[9] = {Symbol(f"p{number}"): 1 for number in range(MOST_NAMES + 1)}
+    with pytest.raises(GarbledError, match="257 names.*MOST_NAMES"):
+        read_open(Fields(0x10, fields))
 
 
 def test_an_end_without_an_idle_time_out_leaves_it_out() -> None:

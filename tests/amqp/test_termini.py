@@ -11,7 +11,7 @@ from amqp.pair import Pair
 from amqp.raw import RawPeer, attach, condition_of
 from mqlight.amqp import Condition, Terminus
 from mqlight.amqp.codec import Described, Symbol, Uint, Ulong, decode, encode
-from mqlight.amqp.frames import Fields, GarbledError, fields_of
+from mqlight.amqp.frames import MOST_NAMES, Fields, GarbledError, fields_of
 from mqlight.amqp.termini import COORDINATOR, SOURCE, TARGET, answered_terminus, read_terminus, wanted_terminus
 
 DENIED = Condition("amqp:not-allowed", "not for you")
@@ -102,35 +102,58 @@ def written(value: Any) -> Fields:
     ids=str,
 )
 def test_a_terminus_is_read_as_it_was_wanted(terminus: Terminus, code: int) -> None:
-    assert read_terminus(written(wanted_terminus(terminus, code))) == terminus
+    assert read_terminus(written(wanted_terminus(terminus, code)), code) == terminus
 
 
 def test_a_null_terminus_has_no_address() -> None:
-    assert read_terminus(None) == Terminus(None)
+    assert read_terminus(None, SOURCE) == Terminus(None)
 
 
 def test_a_coordinator_is_a_target_for_transactions() -> None:
     """Section 4.5.1."""
     coordinator = Terminus(None, coordinator=True)
-    assert read_terminus(written(wanted_terminus(coordinator, TARGET))) == coordinator
+    assert read_terminus(written(wanted_terminus(coordinator, TARGET)), TARGET) == coordinator
     answer = answered_terminus(Terminus(None, capabilities=("c",)), Fields(COORDINATOR, []), TARGET, True)
-    assert read_terminus(written(answer)) == Terminus(None, coordinator=True, capabilities=("c",))
+    assert read_terminus(written(answer), TARGET) == Terminus(None, coordinator=True, capabilities=("c",))
 
 
 def test_filters_and_distribution_are_read_of_a_source_only() -> None:
     fields = ["t", None, None, None, None, None, Symbol("copy"), {Symbol("jms-selector"): "x"}]
-    source = read_terminus(Fields(SOURCE, fields))
+    source = read_terminus(Fields(SOURCE, fields), SOURCE)
     assert source.copy and source.filters == ("jms-selector",)
-    assert read_terminus(Fields(SOURCE, [*fields[:7], "no map"])).filters == ("that is no map",)
-    assert read_terminus(Fields(TARGET, fields)) == Terminus("t", capabilities=("copy",)), "the same place in a target"
+    assert read_terminus(Fields(SOURCE, [*fields[:7], "no map"]), SOURCE).filters == ("that is no map",)
+    target = read_terminus(Fields(TARGET, fields), TARGET)
+    assert target == Terminus("t", capabilities=("copy",)), "the same place in a target"
 
 
 @pytest.mark.parametrize(
-    "fields", [Fields(0x24, []), Fields(SOURCE, [5]), Fields(TARGET, ["t", -1]), Fields(SOURCE, ["t", None, None, "x"])]
+    "fields", [Fields(SOURCE, [5]), Fields(TARGET, ["t", -1]), Fields(SOURCE, ["t", None, None, "x"])]
 )
 def test_a_garbled_terminus_is_refused(fields: Fields) -> None:
     with pytest.raises(GarbledError):
-        read_terminus(fields)
+        read_terminus(fields, fields.code)
+
+
+@pytest.mark.parametrize(("stands", "due"), [(SOURCE, TARGET), (TARGET, SOURCE), (COORDINATOR, SOURCE), (0x24, TARGET)])
+def test_a_source_stands_for_no_target_and_a_target_for_no_source(stands: int, due: int) -> None:
+    """Sections 2.7.3 and 4.5.1."""
+    with pytest.raises(GarbledError, match="where a (source|target) is due"):
+        read_terminus(Fields(stands, []), due)
+
+
+@pytest.mark.parametrize("place", [7, 9, 10], ids=["filters", "outcomes", "capabilities"])
+def test_the_names_in_a_terminus_are_few(place: int) -> None:
+    """An end keeps them as long as the link lives."""
+    names = [Symbol(f"n{number}") for number in range(MOST_NAMES + 1)]
+
+    def read(names: list[Symbol]) -> Terminus:
+        value = dict.fromkeys(names) if place == 7 else names
+        return read_terminus(Fields(SOURCE, ["t", *[None] * (place - 1), value]), SOURCE)
+
+    found = read(names[1:])
+    assert len(found.filters or found.outcomes or found.capabilities) == MOST_NAMES
+    with pytest.raises(GarbledError, match="257 names.*MOST_NAMES"):
+        read(names)
 
 
 @pytest.mark.parametrize("ours", [True, False])

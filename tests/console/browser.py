@@ -83,6 +83,18 @@ class Browser:
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in entries if not re.search("status of 4|net::ERR_", entry["message"])]
 
+    def forget(self) -> None:
+        """Close all windows but one, and leave its page, with the cookies and the size of the screen."""
+        first, *others = self.driver.window_handles
+        for window in others:
+            self.driver.switch_to.window(window)
+            self.driver.close()
+        self.driver.switch_to.window(first)
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.complaints()
+
     def close(self) -> None:
         self.driver.quit()
 

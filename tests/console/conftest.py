@@ -139,10 +139,18 @@ def log_in(site: Site, name: str, password: str = "right") -> Visitor:
     return visitor.begin()
 
 
-@pytest.fixture
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The Chromium of a module: starting one takes a second."""
     browser = Browser(tmp_path_factory.mktemp("profile"))
     yield browser
-    complaints = browser.complaints()
     browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser with one window and no cookies. Other state belongs to a port, and each test has ports of its own."""
+    yield chromium
+    complaints = chromium.complaints()
+    chromium.forget()
     assert complaints == []

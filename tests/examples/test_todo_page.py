@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,10 @@ return Array.from(document.querySelectorAll("#tasks > li"), (item) => [
     item.querySelector("[type=checkbox]").checked,
 ])
 """
+CALLS = """
+const calls = performance.getEntriesByType("resource").filter((each) => each.name.endsWith(arguments[0]));
+return calls.map((each) => [each.startTime, each.responseEnd]);
+"""
 
 
 class Page:
@@ -38,6 +46,16 @@ class Page:
 
     def wait_for_connection(self) -> None:
         wait_until(lambda: self.find("#connection").text == "Connected", what="the connection of the page")
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Stop the timers of the page: it repeats a call for a few seconds, and processes may take longer to start."""
+        self.driver.execute_cdp_cmd("Page.setWebLifecycleState", {"state": "frozen"})
+        yield
+        self.driver.execute_cdp_cmd("Page.setWebLifecycleState", {"state": "active"})
+        # The page stays hidden, and a hidden page gets no "close" of a dialog, until its window is shown again.
+        self.driver.minimize_window()
+        self.driver.set_window_size(1280, 900)
 
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -73,6 +91,10 @@ class Page:
 
     def delete(self, title: str) -> None:
         self.within(title, ".delete").click()
+
+    def calls_of(self, service: str) -> list[list[float]]:
+        """The times at which the answered calls of a service began and ended."""
+        return list(self.driver.execute_script(CALLS, f"todo/{service}"))
 
     def wait_for(self, *tasks: tuple[str, str, bool]) -> None:
         wait_until(lambda: self.tasks == [list(task) for task in tasks], what=f"the tasks {tasks}")
@@ -182,7 +204,8 @@ def test_a_killed_worker_is_not_noticed_and_without_workers_the_page_waits(
             page.wait_for(*tasks[: number + 1])
         system.workers[1].kill()
         page.tick("Task 0")
-        system.start_workers(1)
+        with page.asleep():
+            system.start_workers(1)
         for each in (page, other):
             each.wait_for(("Task 0", "", True), *tasks[1:])
             each.wait_for_connection()
@@ -197,10 +220,37 @@ def test_a_gateway_that_comes_back_is_found(tmp_path: Path, new_page: Callable[[
         assert system.front.stop() == 0
         wait_until(lambda: page.find("#connection").text.startswith("Not connected"), what="a sign of it")
         page.add("Buy groceries")
-        system.start_gateway()
+        with page.asleep():
+            system.start_gateway()
         page.wait_for(("Buy groceries", "", False))
         page.wait_for_connection()
         assert page.error == ""
+
+
+def test_a_gateway_that_is_silent_is_noticed(tmp_path: Path, new_page: Callable[[str], Page]) -> None:
+    with System(tmp_path / "todo.db") as system:
+        over_gateway(system)
+        page = new_page(system.url)
+        page.wait_for_connection()
+        os.killpg(system.front.pid, signal.SIGSTOP)
+        page.add("Buy groceries")
+        wait_until(lambda: page.find("#connection").text.startswith("Not connected"), what="a sign of it")
+        os.killpg(system.front.pid, signal.SIGCONT)
+        page.wait_for(("Buy groceries", "", False))
+        page.wait_for_connection()
+        assert page.error == ""
+
+
+def test_clicks_are_done_in_their_order(page: Page) -> None:
+    page.add("Buy groceries")
+    page.wait_for(("Buy groceries", "", False))
+    box, delete = (page.within("Buy groceries", control) for control in ("[type=checkbox]", ".delete"))
+    page.driver.execute_script("for (let clicks = 0; clicks < 7; clicks += 1) arguments[0].click()", box)
+    page.driver.execute_script("arguments[0].click(); arguments[0].click()", delete)
+    times = wait_until(lambda: len(calls := page.calls_of("update") + page.calls_of("delete")) == 9 and calls)
+    assert all(ends <= begins for (_, ends), (begins, _) in pairwise(times)), "a later click overtakes no earlier one"
+    page.wait_for()
+    assert page.error == "", "what is deleted twice is deleted"
 
 
 def test_a_list_of_several_pages_is_shown_whole(page: Page, system: System) -> None:

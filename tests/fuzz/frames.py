@@ -82,7 +82,7 @@ def value(random: Random, depth: int = 0) -> Any:
         return Described(random.choice((Ulong(number(random, 64)), Symbol("x"))), value(random, depth + 1))
     if kind == 3:
         return Array("symbol", tuple(map(Symbol, random.sample(SYMBOLS, random.randrange(4)))))
-    return Array("null", (None,) * random.choice((0, 1, 300)))
+    return Array("null", (None,) * random.choice((0, 1, 200)))
 
 
 def number(random: Random, bits: int = 32) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -265,3 +267,10 @@ def test_an_awaited_call_leaves_nothing_behind(client: macaque.Client, app: Any)
         echo_all(client, 100)
     gc.collect()
     assert len(gc.get_objects()) - before < 200
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="macaque.Timeout is asyncio's TimeoutError there")
+def test_a_program_without_an_event_loop_does_not_import_asyncio() -> None:
+    program = "import sys, macaque, macaque.testing; print('asyncio' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"

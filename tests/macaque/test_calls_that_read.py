@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from operator import ge
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -118,6 +120,33 @@ def test_calls_that_read_end_at_their_deadline(client: macaque.Client, app: maca
     with pytest.raises(TimeoutError):
         client.call("stuck", 2).result(0.1)
     assert 0.2 <= time.monotonic() - began < 5
+
+
+class Stopped(BaseException):
+    """Stops a thread from outside."""
+
+
+def test_calls_go_on_after_a_thread_was_stopped_before_it_left_the_reading_role(
+    client: macaque.Client, app: macaque.Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiters, "LOOKS", 20)
+    leave = waiters.Waiters._leave.__code__
+
+    def stop(frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code is leave:
+            sys.settrace(None)
+            raise Stopped
+
+    def call() -> None:
+        sys.settrace(stop)
+        with pytest.raises(Stopped):
+            read_itself(client)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(BOUND)
+    assert client.call("echo", 1).result() == 1
+    wait_until(lambda: "a thread was stopped while it read" in caplog.text)
 
 
 def test_parts_of_a_stream_are_read_by_the_thread_that_iterates(shared_server: Server) -> None:

@@ -27,7 +27,7 @@ class Undeliverable(World):
         service = Registry().add("work", "w", 1, len)
         connection: Any = self
         dead_letters = DeadLettering(
-            connection, service, "macaque_1", connection, connection, self.step, self.replies,
+            connection, service, "macaque_1", connection, connection, self.replies,
             on_kept=lambda: kept.append(None),
         )  # fmt: skip
         dead_letters.send(self.job, 5, "KeyError: 'x'")

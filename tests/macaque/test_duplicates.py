@@ -16,7 +16,7 @@ class Twice(World):
 
     def __init__(self, *, claimed: bool = True) -> None:
         super().__init__()
-        self.duplicates = Duplicates(60.0, self.now, self.replies, self.step, lambda job: claimed)
+        self.duplicates = Duplicates(60.0, self.now, self.replies, self, lambda job: claimed)
 
     def another(self, request: Request | None = None) -> Job:
         delivery: Any = Delivery()

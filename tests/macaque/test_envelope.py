@@ -176,6 +176,13 @@ def test_what_is_no_request_is_refused_with_a_sentence(message: bytes, wrong: st
         decode_request(message)
 
 
+def test_a_request_that_is_nested_too_deeply_is_not_taken_for_text() -> None:
+    deep = '{"uuid": "u", "replyTo": "answers", "data": ' + "[" * 200_000 + "]" * 200_000 + "}"
+    with pytest.raises(BadRequest, match="cannot be decoded") as refused:
+        decode_request(encode(Message(body=deep, reply_to="answers", message_id="u")))
+    assert refused.value.asked is not None and refused.value.asked.reply_to == "answers"
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_bring_out_anything_but_a_request_or_a_bad_request(message: bytes) -> None:
     try:

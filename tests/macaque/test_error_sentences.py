@@ -72,7 +72,7 @@ def without_a_reply(network: Network) -> None:
     network.outcome = Outcome.ACCEPTED, None
 
 
-def without_room(network: Network) -> None:
+def without_an_outcome(network: Network) -> None:
     network.send = lambda topic, message, on_outcome: None  # type: ignore[method-assign]
 
 
@@ -81,7 +81,7 @@ def without_time(network: Network) -> None:
 
 
 def without_a_connection(network: Network) -> None:
-    without_room(network)
+    without_an_outcome(network)
     network.transports[0].state = State.RETRYING
     network.transports[0].error = ConnectionRefusedError("refused")  # type: ignore[assignment]
 
@@ -90,7 +90,7 @@ def without_a_connection(network: Network) -> None:
     "arrange, kind, said",
     [
         (without_a_reply, macaque.Timeout, "No reply from 'work' within 5 s."),
-        (without_room, macaque.Timeout, "The broker had no room for the request to 'work' within 5 s."),
+        (without_an_outcome, macaque.Timeout, "The broker did not take the request to 'work' within 5 s."),
         (without_time, macaque.Timeout, "The message to 'work' could not be sent before its time was over."),
         (without_a_connection, macaque.ConnectionLost, "No connection to the broker: refused"),
     ],

@@ -5,7 +5,8 @@ import pickle
 import pytest
 
 import macaque
-from macaque.errors import Abort, refusal
+from macaque.errors import Abort, lost, refusal
+from mqlight.errors import MQLightError, NetworkError
 
 ERRORS = [
     macaque.MacaqueError("something"),
@@ -76,3 +77,10 @@ def test_a_refusal_by_the_server_has_a_code_that_says_what_to_do(condition: str,
     error = refusal(condition, "the reason")
     assert (error.code, error.type, error.retryable) == (code, condition, retryable)
     assert "the reason" in str(error)
+
+
+def test_a_lost_connection_has_the_reason_and_the_url_of_the_broker() -> None:
+    url = "amqp://127.0.0.1:5672"
+    for error in (lost(NetworkError("closed", url=url)), lost(MQLightError("closed"), url)):
+        assert (str(error), error.url, error.reason) == ("No connection to the broker: closed", url, "closed")
+    assert str(lost(None)) == "No connection to the broker: it does not answer"

@@ -30,9 +30,10 @@ pytestmark = [
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt in this thread at a place with the given number."""
+    """Raises an error in this thread at a place with the given number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, error: type[BaseException], number: int) -> None:
+        self.error = error
         self.left = number
         self.where: str | None = None
         self._before: dict[FrameType, str] = {}
@@ -46,7 +47,10 @@ class Interrupt:
         sys.settrace(None)
 
     def _on_call(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in OURS or frame.f_code.co_name == "__del__":
+        name = frame.f_globals.get("__name__", "")
+        if name.partition(".")[0] not in OURS or frame.f_code.co_name == "__del__":
+            return None
+        if name.startswith("macaque.observe"):  # whatever an observer raises is logged
             return None
         frame.f_trace_opcodes = True
         return self._on_opcode
@@ -60,7 +64,7 @@ class Interrupt:
                 if not self.left:
                     self.where = f"{frame.f_globals['__name__']}:{frame.f_lineno} {frame.f_code.co_name}"
                     sys.settrace(None)
-                    raise KeyboardInterrupt
+                    raise self.error
         return self._on_opcode
 
 
@@ -89,9 +93,23 @@ def stream(client: macaque.Client) -> None:
         list(parts)
 
 
-@pytest.mark.parametrize("step, every", [(call, 1), (gather, 1), (result, 1), (notify, 1), (stream, 2), (cancel, 5)])
+@pytest.mark.parametrize(
+    "step, error, every",
+    [
+        (call, TimeoutError, 1),
+        (gather, KeyboardInterrupt, 1),
+        (result, TimeoutError, 1),
+        (notify, KeyboardInterrupt, 1),
+        (stream, TimeoutError, 2),
+        (cancel, KeyboardInterrupt, 5),
+    ],
+)
 def test_after_an_interrupt_the_next_call_works_and_nothing_is_left(
-    server: Server, step: Callable[[macaque.Client], None], every: int, caplog: pytest.LogCaptureFixture
+    server: Server,
+    step: Callable[[macaque.Client], None],
+    error: type[BaseException],
+    every: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert threading.current_thread() is threading.main_thread()
     caplog.set_level(logging.CRITICAL)
@@ -102,13 +120,14 @@ def test_after_an_interrupt_the_next_call_works_and_nothing_is_left(
         while True:
             with macaque.Client(server.url) as client:
                 client.call("echo", 0, lambda data: None).result(WAIT)
-                interrupt = Interrupt(places + 1)
+                interrupt, raised = Interrupt(error, places + 1), False
                 try:
                     with interrupt:
                         step(client)
-                except KeyboardInterrupt:
-                    pass
+                except error:
+                    raised = True
                 where = f"interrupted at {interrupt.where}"
+                assert raised or interrupt.where is None, where
                 assert client.call("echo", places, None, WAIT).result() == places, where
             calls = client._calls
             wait_until(lambda: not calls.callbacks.owed and not len(calls), WAIT, where)  # noqa: B023 (called at once)

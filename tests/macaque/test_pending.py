@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from macaque.pending import TICKS, Added, Pending
+from macaque.pending import DELAY, TICKS, Added, Pending
 
 
 class Waiting(NamedTuple):
@@ -16,7 +16,7 @@ class Waiting(NamedTuple):
 
 
 def pending(maximum: int = 100) -> Pending[Waiting]:
-    return Pending(threading.Lock(), maximum)
+    return Pending(maximum)
 
 
 def test_a_call_is_taken_once() -> None:
@@ -60,7 +60,7 @@ def test_the_next_deadline_is_the_earliest_to_the_tick() -> None:
     for deadline in (3.0, 1.25, 2.0):
         calls.add(Waiting(str(deadline), deadline))
     first = calls.next_deadline()
-    assert first is not None and 1.25 <= first <= 1.25 + 1 / TICKS
+    assert first is not None and 1.25 <= first <= 1.25 + 1 / TICKS + 3 * DELAY
     assert [call.deadline for call in calls.expire(first)] == [1.25]
 
 
@@ -85,7 +85,42 @@ def test_a_hundred_thousand_calls_that_were_answered_leave_nothing_behind() -> N
     for number in range(100_000):
         calls.add(Waiting("a", number / 1000 + 30.0))
         calls.pop("a")
-    assert (calls._calls, calls._buckets) == ({}, {})
+    assert calls._calls == {}
+
+
+def test_with_many_calls_the_search_for_late_calls_is_put_off() -> None:
+    calls = pending(maximum=40_000)
+    for number in range(40_000):
+        calls.add(Waiting(str(number), 30.0 + number))
+    first = calls.next_deadline()
+    assert first is not None and 30.1 <= first <= 30.1 + 1 / TICKS
+
+
+def test_threads_that_take_and_expire_calls_get_each_call_once() -> None:
+    calls = pending(maximum=1000)
+    every = [Waiting(str(number), 1.0) for number in range(5000)]
+    taken: list[Waiting] = []
+    added = threading.Event()
+
+    def take() -> None:
+        while not added.is_set():
+            taken.extend(filter(None, [calls.pop(call.uuid) for call in every]))
+
+    def expire() -> None:
+        while not added.is_set():
+            taken.extend(calls.expire(2.0))
+
+    threads = [threading.Thread(target=function) for function in (take, take, expire, expire)]
+    for thread in threads:
+        thread.start()
+    for call in every:
+        while calls.add(call) is Added.FULL:
+            taken.extend(calls.expire(2.0))
+    added.set()
+    for thread in threads:
+        thread.join(60)
+    taken += calls.clear()
+    assert sorted(taken) == sorted(every)
 
 
 class AgainstADict(RuleBasedStateMachine):
@@ -128,7 +163,7 @@ class AgainstADict(RuleBasedStateMachine):
             assert not self.model
         else:
             earliest = min(call.deadline for call in self.model.values())
-            assert earliest <= first <= earliest + 1 / TICKS
+            assert earliest <= first <= earliest + 1 / TICKS + len(self.model) * DELAY
 
 
 TestAgainstADict = AgainstADict.TestCase

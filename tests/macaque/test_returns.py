@@ -1,4 +1,4 @@
-"""Calls whose result has a type: `client.call(..., returns=...)`."""
+"""Calls whose result has a type: `returns` of `client.call` and `client.gather`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class Slow(msgspec.Struct):
             raise ValueError("total is below 0")
 
 
+RECEIPT = {"total": 3, "lines": ["tea"]}
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[macaque.Client]:
     network = Network()
@@ -42,13 +45,13 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[macaque.Client]:
     app = macaque.Server("amqp://memory")
     app.service("echo")(lambda data: data)
     app.service("fails")(lambda data: macaque.abort(404, "no such order"))
+    for reply in (RECEIPT, {"total": 4}):
+        app.service("receipts", share_id=str(len(reply)))(lambda data, reply=reply: reply)
+    app.service("receipts", share_id="none")(lambda data: macaque.abort(404, "no such order"))
     app.start()
     with macaque.Client("amqp://memory") as client:
         yield client
     app.close()
-
-
-RECEIPT = {"total": 3, "lines": ["tea"]}
 
 
 @pytest.mark.parametrize(
@@ -134,3 +137,29 @@ def test_threads_that_wait_together_get_one_result(client: macaque.Client) -> No
 def test_a_type_that_json_cannot_be_decoded_to_is_refused_at_once(client: macaque.Client) -> None:
     with pytest.raises(TypeError, match="returns=Thread cannot be the type of a result: Thread is no type that JSON"):
         client.call("echo", 1, returns=threading.Thread)
+
+
+def test_each_reply_of_a_gathering_is_converted_or_an_error(client: macaque.Client) -> None:
+    results: list[Receipt] = []
+    errors: list[Exception] = []
+    call = client.gather("receipts", 1, results.append, on_error=errors.append, replies=3, returns=Receipt)
+    replies = call.result()
+    assert [each for each in replies if isinstance(each, Receipt)] == [Receipt(3, ["tea"])] == results
+    failures = [each for each in replies if isinstance(each, macaque.RemoteError)]
+    assert {error.code for error in failures} == {404, "misfit"}
+    assert sorted(map(str, errors)) == sorted(map(str, failures))
+    assert "The result of receipts does not fit Receipt" in "".join(map(str, failures))
+    assert call.result() is call.result() and call.exception() is None
+
+
+def test_a_gathering_without_any_reply_ends_in_the_error_of_a_call(client: macaque.Client) -> None:
+    errors: list[Exception] = []
+    call = client.gather("nobody", 1, on_error=errors.append, returns=Receipt)
+    assert isinstance(call.exception(), macaque.NoResponders)
+    client._connection.before_blocking()  # type: ignore[attr-defined]
+    assert errors == [call.exception()]
+
+
+def test_a_gathering_refuses_a_type_at_once(client: macaque.Client) -> None:
+    with pytest.raises(TypeError, match="returns=Thread cannot be the type of a result"):
+        client.gather("receipts", 1, returns=threading.Thread)

@@ -46,7 +46,7 @@ def test_a_call_without_room_ends_by_its_deadline_or_by_its_cancellation(client:
             with pytest.raises(ValueError, match="has not ended yet"):
                 client.call("echo", 3, uuid=unwanted.uuid)
             assert unwanted.cancel()
-            with pytest.raises(macaque.Timeout, match="no room for the request to 'echo' within 0.1 s"):
+            with pytest.raises(macaque.Timeout, match="did not take the request to 'echo' within 0.1 s"):
                 await late
             app.go.set()
             assert await stuck == 1

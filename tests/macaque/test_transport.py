@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,10 @@ from macaque.registry import Service
 from macaque.transport import Transport
 from mqlight.addresses import Addresses as Addresses
 from mqlight.amqp.message import Message, encode
-from mqlight.amqp.types import Condition, Outcome
+from mqlight.amqp.types import Condition, Outcome, Peer
 from mqlight.connection import Connection
-from transports import Network
+from mqlight.dialects.base import Dialect
+from transports import Memory, Network
 
 
 @pytest.fixture
@@ -170,3 +172,24 @@ def test_a_server_is_ready_when_its_services_are_confirmed(network: Network, app
     network.run()
     app.connect(0.0)
     assert app.unready() == {} and [type(service) for service in app._registry] == [Service]
+
+
+def test_a_request_that_waited_for_a_slow_function_says_nothing_about_clocks(
+    network: Network,
+    app: macaque.Server,
+    client: macaque.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    began = network.time
+    monkeypatch.setattr(Memory, "wall", lambda self: time.time() + network.time - began)
+    monkeypatch.setattr(Memory, "dialect", Dialect(Peer("broker", None, {}, (), ())))
+
+    @app.service("slow")
+    def slow(number: int) -> int:
+        network.time += 5
+        return number
+
+    calls = [client.call("slow", number) for number in range(3)]
+    assert [call.result() for call in calls] == [0, 1, 2]
+    assert "the clock of" not in caplog.text

@@ -84,6 +84,8 @@ async def main() -> None:
         assert_type(plain.result(), Any)
         assert_type(client.notify("a", 1).result(), None)
         assert_type(client.gather("a", 1).result(), list[Any])
+        assert_type(client.gather("a", 1, returns=Order).result(), list[Order | macaque.RemoteError])
+        client.gather("a", 1, done, returns=Order)
 """
 
 WRONG = """

@@ -46,6 +46,27 @@ def test_it_is_answered_once(answer: str, outcome: Outcome) -> None:
     assert origin.settled == [(outcome, None)]
 
 
+@pytest.mark.parametrize(("answer", "outcome"), [(None, Outcome.ACCEPTED), ("fail", Outcome.MODIFIED)])
+def test_a_function_that_returns_true_accepts_its_delivery_unless_it_answered(
+    answer: str | None, outcome: Outcome
+) -> None:
+    origin = Origin()
+
+    def work(delivery: Delivery) -> bool:
+        return answer is None or bool(getattr(delivery, answer)())
+
+    hand_over(delivery(origin), work)
+    assert origin.settled == [(outcome, None)]
+
+
+def test_a_delivery_that_was_let_go_cannot_be_answered() -> None:
+    origin = Origin()
+    made = delivery(origin)
+    assert made.let_go()
+    assert not made.let_go() and not made.accept()
+    assert origin.settled == []
+
+
 @pytest.mark.parametrize(("answered", "outcome"), [(False, Outcome.MODIFIED), (True, Outcome.ACCEPTED)])
 def test_a_function_that_raises_has_failed_its_delivery_unless_it_answered(answered: bool, outcome: Outcome) -> None:
     origin = Origin()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mqlight.functions import unrun
+from mqlight.functions import name_of, unrun
 
 
 def plain(data: Any) -> Any:
@@ -81,3 +81,8 @@ def test_a_plain_function_or_method_is_known_at_a_glance(function: Callable[...,
     finally:
         sys.setprofile(before)
     assert calls == ["unrun"]
+
+
+def test_an_error_names_a_function_or_shows_an_object_without_a_name() -> None:
+    assert name_of(plain) == "plain"
+    assert name_of(functools.partial(plain)).startswith("functools.partial(")

@@ -37,6 +37,37 @@ def test_a_fault_in_what_is_called_for_a_message_fails_the_delivery_and_not_the_
     assert "a bug" in caplog.text and "lost" not in caplog.text
 
 
+@pytest.mark.parametrize("in_lane", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_function_that_returns_true_accepts_its_message_once_and_gets_the_next(
+    server: Server, in_lane: bool, answers: bool
+) -> None:
+    connection = Connection(Addresses.of(server.url), "c")
+    got: list[Delivery] = []
+
+    def on_delivery(delivery: Delivery) -> bool:
+        got.append(delivery)
+        return not answers or delivery.accept()
+
+    lane = connection.lane(1) if in_lane else None
+    subscription = connection.subscribe("t", "share", ttl=60, credit=2, lane=lane, on_delivery=on_delivery)
+    connection.start()
+    connection.wait_started(10)
+    for number in range(5):
+        connection.publish("t", pack("t", str(number), None))
+    wait_until(lambda: len(got) == 5 and subscription.held == 0)
+    assert subscription.granted <= 2
+    assert not any(delivery.accept() for delivery in got)
+    connection.stop()
+    left: list[Delivery] = []
+    other = Connection(Addresses.of(server.url), "d")
+    other.start()
+    other.wait_started(10)
+    assert other.drain(other.subscribe("t", "share", ttl=60, credit=5, on_delivery=left.append), 10)
+    other.stop()
+    assert left == []
+
+
 @pytest.mark.parametrize("credit, brought", [(2, 2), (5, 3)])
 def test_to_drain_brings_what_there_is_up_to_the_credit_and_no_more(server: Server, credit: int, brought: int) -> None:
     got: list[Delivery] = []

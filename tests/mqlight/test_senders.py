@@ -41,6 +41,25 @@ def test_what_is_sent_without_credit_waits_for_it(app: Application) -> None:
     assert app.server.messages == [b"a", b"b", b"c"] and app.counts == (4, 1)
 
 
+def test_a_server_that_drains_gets_what_waits_and_the_rest_of_its_credit_back(app: Application) -> None:
+    """AMQP 1.0 section 2.6.7."""
+    app.connect(credit=2)
+    for body in "abc":
+        app.send(body)
+    app.pump()
+    (link,) = app.links(receiving=False)
+    link.limit += 3
+    link.stop_flow()
+    app.pump()
+    assert app.server.messages == [b"a", b"b", b"c"] and link.credit == 0
+    app.send("d")
+    app.pump()
+    assert len(app.server.messages) == 3
+    link.flow(1)
+    app.pump()
+    assert app.server.messages[3:] == [b"d"]
+
+
 def test_the_time_to_live_of_a_message_goes_by_while_it_waits(app: Application) -> None:
     def send(ttl: int) -> None:
         message = encode(Message(body="x", to="t", ttl=ttl))

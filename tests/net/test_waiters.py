@@ -37,7 +37,7 @@ class Connection:
         self.faults: list[str] = []
         self._reading = threading.Lock()
         self.crew = Crew("test", self._read, daemon=True, on_exit=lambda error: None)
-        self.waiters = Waiters(self.crew, self._read_briefly)
+        self.waiters = Waiters(self.crew, self._read_briefly, lose=self.faults.append)
         threading.Thread(target=self._answer, daemon=True).start()
 
     def _answer(self) -> None:

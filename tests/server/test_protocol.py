@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amqp.raw import attach, begin, performative
 from mqlight.amqp.frames import AMQP_HEADER, SASL_HEADER
 from mqlight.amqp.message import decode, encode
 from mqlight.amqp.types import Condition, Outcome, Terminus
@@ -220,6 +221,15 @@ def test_links_beyond_the_limit_are_refused_and_many_of_them_cost_the_connection
     server.run()
     (condition,) = stubborn.one("close")
     assert "--max-links 3" in condition.description
+
+
+def test_the_links_of_a_client_that_is_sent_away_are_bounded_too(server: Server) -> None:
+    server.limits = Limits(links=3)
+    connection = Client(server, "c").connection
+    connection.receive(AMQP_HEADER + performative(0x10, ["x" * 257]) + begin(), server.now)
+    for number in range(20):
+        connection.receive(attach(f"l{number}", number), server.now)
+    assert len(connection.engine.links()) == 7 and not connection.closed
 
 
 def test_memory_is_counted_over_all_destinations_and_what_is_unsettled(server: Server) -> None:

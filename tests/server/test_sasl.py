@@ -118,6 +118,11 @@ def test_a_client_without_room_is_told_so_and_not_that_its_login_failed() -> Non
     assert client.all("close") == [[condition]] and client.all("open") == []
 
 
+def test_the_reason_for_a_client_without_room_fits_into_a_frame_that_every_client_takes() -> None:
+    close = farewell(Condition("amqp:resource-limit-exceeded", "x" * 1000)).partition(AMQP_HEADER)[2]
+    assert int.from_bytes(close[:4], "big") == len(close) <= 512
+
+
 def test_the_password_is_in_no_text() -> None:
     sasl, _ = exchange(SASL_HEADER + init(b"PLAIN", b"\0ann\0secret"), check=lambda who: False)
     assert "secret" not in f"{sasl.failed} {sasl.identity} {Identity('PLAIN', 'ann', 'secret')!r}"

@@ -443,10 +443,10 @@ def test_an_empty_sentence_shows_what_the_front_end_says(page: Page) -> None:
 
 def test_a_lost_server_shows_on_the_page(page: Page, server: Server) -> None:
     server.kill()
-    wait_until(lambda: page.connection == "Messaging server unreachable")
+    wait_until(lambda: page.connection == "Broker unreachable")
     page.submit("fish")
     wait_until(lambda: page.texts("#errors p"))
-    assert "not connected to the messaging server" in page.texts("#errors p")[0]
+    assert "not connected to the broker" in page.texts("#errors p")[0]
     again = start_server(port=server.port)
     try:
         wait_until(lambda: page.connection == "Connected", 20)

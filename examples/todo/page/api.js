@@ -1,6 +1,7 @@
 /* Calls of services through the gateway. A path is the topic of a service, and data is JSON in both directions. */
 
 const ATTEMPTS = 4;
+const PATIENCE = 15_000; // milliseconds for an answer, or for a stream, which the service ends after 4 seconds
 const PASSING = new Set([429, 502, 503, 504]);
 
 /** An answer that is no result. Without a status, there was no answer. */
@@ -30,7 +31,7 @@ async function send(topic, options) {
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   let response;
   try {
-    response = await fetch(topic, { ...options, headers, cache: "no-store" });
+    response = await fetch(topic, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
   } catch {
     throw new Problem("The server does not answer.");
   }
@@ -46,7 +47,7 @@ export async function call(topic, data) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       const response = await send(topic, { method: "POST", headers, body: JSON.stringify(data) });
-      return await response.json();
+      return await response.json().catch(() => { throw new Problem("The answer has broken off."); });
     } catch (error) {
       if (!error.passes || attempt === ATTEMPTS) throw error;
       await pause(250 * 2 ** attempt);

@@ -8,6 +8,7 @@ const PAGE = 100;
 const items = new Map();
 let changes = 0;
 let running = 0;
+let last = Promise.resolve();
 
 /* What the reader sees */
 
@@ -42,6 +43,7 @@ function add(task) {
 /** Remove a task from the page, but not under the hands of a reader who edits it. */
 function drop(id) {
   const item = items.get(id);
+  if (!item) return; // it was deleted twice
   item.gone = true;
   if (item.before) return;
   item.node.remove();
@@ -69,10 +71,15 @@ function connected(state) {
 
 /* What the reader does */
 
-/** Do something that may fail, and say so. Return whether it was done. */
-async function attempt(action) {
+/** Do something that may fail, after all that the reader did before, and say so. Return whether it was done. */
+function attempt(action) {
   complain("");
   running += 1;
+  last = last.then(() => perform(action));
+  return last;
+}
+
+async function perform(action) {
   try {
     await action();
     return true;

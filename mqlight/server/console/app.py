@@ -230,7 +230,7 @@ class Console:
         name, password = web.text(body, "user"), web.text(body, "password")
         if not self.sessions.needed:
             raise web.Problem(400, "nobody needs to log in: the server has no users")
-        user = self._listener.door.log_in("127.0.0.1", name, password)
+        user = self._listener.logins.log_in("127.0.0.1", name, password)
         if isinstance(user, str):
             log.warning("the console refused a login of %.80r: %s", name, user)
             raise web.Problem(401, "wrong user or password")

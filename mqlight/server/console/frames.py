@@ -1,4 +1,4 @@
-"""The frames that an open page gets: complete small pictures, paced by their cost.
+"""The frames that an open page gets: complete small snapshots, paced by their cost.
 
 A frame is never a difference. A page that cannot keep up skips frames, and needs nothing from the skipped ones.
 """

@@ -37,6 +37,12 @@ def test_call_without_json_sends_null(shared_server: Server, app: macaque.Server
     assert Command("call", "echo", broker=shared_server.url).out == "null\n"
 
 
+def test_a_number_below_zero_is_data_and_no_option(shared_server: Server, app: macaque.Server) -> None:
+    for words in (["echo", "-1.5"], ["echo", "-1.5", "--timeout", "9"], ["--", "echo", "-1.5"]):
+        assert Command("call", *words, broker=shared_server.url).out == "-1.5\n"
+    assert "--json" in Command("call", "echo", "--jsn", broker=shared_server.url).err
+
+
 def test_call_reads_json_from_standard_input(shared_server: Server, app: macaque.Server) -> None:
     done = Command("call", "echo", "-", "--broker", shared_server.url, stdin='["from", "stdin"]\n')
     assert json.loads(done.out) == ["from", "stdin"]

@@ -157,6 +157,16 @@ def test_a_saved_file_starts_the_services_again_also_after_one_that_cannot_be_im
     assert process.stop() == 0
 
 
+def test_a_file_of_another_folder_is_watched_as_well(spawn: Spawn, folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    process, _ = start(spawn, elsewhere, "../shop.py")
+    process.expect("    macaque call shop/total '")
+    save(folder, SHOP.replace("shop/total", "shop/sum"))
+    process.expect("    macaque call shop/sum '")
+    assert process.stop() == 0
+
+
 def test_ctrl_c_lets_requests_finish_before_the_server_ends(spawn: Spawn, folder: Path) -> None:
     process, url = start(spawn, folder)
     process.expect("Call it from another terminal")
@@ -241,12 +251,9 @@ def test_a_taken_port_is_told_with_the_program_that_has_it(server: Server, folde
         other.listen()
         said = Command("dev", "--port", str(other.getsockname()[1]), cwd=folder).failed(2)
         assert "is taken by another program; choose another port for this one: macaque dev shop.py --port 0" in said
-        taken = ["--port", "0", "--console-port", "0", "--http", str(other.getsockname()[1])]
-        done = Command("dev", *taken, cwd=folder)
-        assert done.code == 2 and f"port {taken[-1]} of 127.0.0.1 cannot be used" in done.err
-        taken = ["--port", "0", "--console-port", str(other.getsockname()[1])]
-        done = Command("dev", *taken, cwd=folder)
-        assert done.code == 2 and "choose another port with --console-port" in done.err
+        for option in "--console-port", "--http":
+            said = Command("dev", "--port", "0", option, str(other.getsockname()[1]), cwd=folder).failed(2)
+            assert f"choose another port for this one: macaque dev shop.py {option} 0" in said
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_a_file_is_written_completely_or_not_at_all(folder: Path, tmp_path: Path
     (["greetings:none"], "greetings has no none; did you mean greetings:app?"),
     (["greetings:app", "--broker", "amqp://"], "the URL in --broker cannot be used"),
     (["greetings:app", "--broker", "ftp://nowhere"], "the URL in --broker cannot be used"),
+    (["greetings:app", "--openapi", "--broker", "ftp://nowhere"], "the URL in --broker cannot be used"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_status_2(folder: Path, arguments: list[str], said: str) -> None:
     assert said in Command("docs", *arguments, cwd=folder).failed(2)

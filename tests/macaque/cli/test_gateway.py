@@ -22,7 +22,8 @@ from processes import Server
         (("--allow", "#", "--rate", "often"), "--rate often is not a rate"),
         (("--allow", "#", "--workers", "2", "--health-port", "9000"), "cannot share the health port"),
         (("--allow", "#", "--broker", "nonsense://x"), "the URL in --broker cannot be used"),
-        (("--allow", "#", "--host", "192.0.2.1", "--public"), "port 8080 of 192.0.2.1 cannot be used"),
+        (("--allow", "#", "--host", "192.0.2.1", "--public"), "give an address of this machine"),
+        (("--allow", "#", "--rate", "0/hour"), "--rate 0/hour is not a rate"),
     ],
 )
 def test_a_gateway_that_cannot_start_says_why_in_one_line(options: tuple[str, ...], said: str) -> None:

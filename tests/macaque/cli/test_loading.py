@@ -93,6 +93,7 @@ def listed(data):
 def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("services")
     (folder / "services.py").write_text(NAMED)
+    (folder / "runs.py").write_text(NAMED + "app.run()\n")
     (folder / "typo.py").write_text("import nothing_of_that_name\n")
     (folder / "wrong.py").write_text("def (:\n")
     return folder
@@ -106,6 +107,10 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("missing:app", "there is no module missing"),
         ("services.sub:app", "there is no module services.sub"),
         ("typo:app", "typo cannot be imported: No module named 'nothing_of_that_name'"),
+        (
+            "runs:app",
+            "runs cannot be imported: RuntimeError: the module calls run() when it is imported; write it below",
+        ),
         ("wrong:app", "wrong cannot be imported: SyntaxError"),
         ("services:missing", "services has no missing; did you mean services:app?"),
         ("services:number", "services:number is of type int"),

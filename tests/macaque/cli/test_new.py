@@ -97,6 +97,12 @@ def test_each_way_of_deploying_runs_the_same_app(project: Path) -> None:
     assert app["name"] == "shop" and app["no-route"] and app["health-check-type"] == "process"
 
 
+def test_a_word_of_yaml_is_a_name_as_well(tmp_path: Path) -> None:
+    assert Command("new", "null", cwd=tmp_path).code == 0
+    (app,) = yaml.safe_load((tmp_path / "null/manifest.yml").read_text(encoding="utf-8"))["applications"]
+    assert app["name"] == "null"
+
+
 def test_the_service_that_the_readme_creates_is_the_one_that_the_manifest_binds(project: Path) -> None:
     (app,) = yaml.safe_load((project / "manifest.yml").read_text(encoding="utf-8"))["applications"]
     (create,) = [words for words in readme(project) if words[:2] == ["cf", "create-user-provided-service"]]
@@ -113,6 +119,7 @@ def test_the_service_that_the_readme_creates_is_the_one_that_the_manifest_binds(
         ("my-shop", "did you mean my_shop?"),
         ("Shop", "did you mean shop?"),
         ("class", "class is a keyword of Python"),
+        ("test_shop", "test_shop is a name for tests"),
         ("1st", "1st is no name for a module"),
         ("../shop", "did you mean shop?"),
         ("", "is no name for a module"),

@@ -4,6 +4,7 @@ import json
 import re
 
 import macaque
+import mqlight
 from commands import Command
 from processes import Server, Spawn
 
@@ -32,6 +33,18 @@ def test_messages_are_json_lines_for_programs_and_end_by_their_count(server: Ser
     first, second = [json.loads(line) for line in watching.log().splitlines() if line.startswith("{")]
     assert (first["topic"], first["data"], second["data"]) == ("orders/new", 0, 1)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*", first["time"]) and first["uuid"] and first["source"]
+
+
+def test_a_topic_is_shown_without_the_service_that_some_clients_write_before_it(server: Server, spawn: Spawn) -> None:
+    watching = spawn(["-m", "macaque", "sub", "news/#", "--broker", server.url], ready="listening to news/")
+    connection = mqlight.Connection(mqlight.Addresses.of(server.url), "sender")
+    message = mqlight.encode(mqlight.Message(body="Hello", to=f"{server.url}/news/local"))
+    connection.start()
+    try:
+        connection.publish("news/local", message)
+        watching.expect(r"^\d\d:\d\d:\d\d  news/local  \"Hello\"$")
+    finally:
+        connection.stop()
 
 
 def test_a_sub_that_cannot_work_is_one_line_and_status_2(server: Server) -> None:

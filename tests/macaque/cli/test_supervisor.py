@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -13,6 +14,9 @@ import macaque
 from macaque.cli.supervisor import FIRST, MOST, YOUNG, Deaths, Supervisor
 from processes import Server, Spawn, wait_until
 from workers import SERVICES, run, workers
+
+IDLE = [sys.executable, "-c", "import os, sys; os.read(int(sys.argv[-1]), 1)"]
+"""The command of a worker that does nothing, and leaves when it is asked to."""
 
 
 @pytest.fixture
@@ -38,9 +42,20 @@ def test_pauses_grow_while_workers_die_young_and_end_after_too_many() -> None:
 
 
 def test_folders_that_cannot_be_watched_end_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    worker = [sys.executable, "-c", "import os, sys; os.read(int(sys.argv[-1]), 1)"]
-    assert Supervisor(worker, 1, 10.0, [tmp_path / "missing"]).run() == 2
+    assert Supervisor(IDLE, 1, 10.0, [tmp_path / "missing"]).run() == 2
     assert "the files cannot be watched" in caplog.text and "--reload-dir" in caplog.text
+
+
+def test_changes_that_come_together_start_the_workers_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    supervisor = Supervisor(IDLE, 1, 10.0, [tmp_path])
+    for name in "shop.py", "stock.py", "shop.py":
+        supervisor.change({name})
+    supervisor.leave(0)
+    assert supervisor.run() == 0
+    said = [line for line in caplog.messages if "has changed" in line]
+    assert said == ["shop.py, stock.py has changed: the workers are started again"]
+    assert sum("is process" in line for line in caplog.messages) == 2
 
 
 def test_workers_share_the_requests_and_one_that_is_killed_is_started_again(

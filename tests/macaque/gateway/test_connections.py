@@ -7,7 +7,6 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket as green
-from gunicorn.http.errors import InvalidChunkSize
 
 from macaque.gateway.connections import Body, watch
 from macaque.http.answer import Problem
@@ -32,17 +31,6 @@ def test_a_slow_body_is_a_408() -> None:
     with pytest.raises(Problem, match="did not come within 0.05 seconds") as raised:
         Body(Slow(), 0.05).read(1)
     assert raised.value.status == 408
-
-
-@pytest.mark.parametrize("error", [OSError("gone"), InvalidChunkSize(b"zz")])
-def test_a_malformed_body_is_a_400(error: Exception) -> None:
-    class Broken:
-        def read(self, size: int) -> bytes:
-            raise error
-
-    with pytest.raises(Problem) as raised:
-        Body(Broken(), 1).read(1)
-    assert raised.value.status == 400
 
 
 def test_the_end_of_a_caller_is_noticed() -> None:

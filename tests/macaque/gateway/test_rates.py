@@ -23,6 +23,7 @@ def test_without_a_rate_there_is_no_limit() -> None:
         rates.hit("a")
 
 
-def test_a_rate_has_a_form() -> None:
+@pytest.mark.parametrize("rate", ["often", "", "0/second", "-1/second"])
+def test_a_rate_has_a_form_and_lets_a_request_through(rate: str) -> None:
     with pytest.raises(ValueError):
-        Rates("often")
+        Rates(rate)

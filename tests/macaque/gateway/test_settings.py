@@ -24,6 +24,8 @@ HERE = {"allow": ("todo/#",)}
         ({**HERE, "cors": ("*",)}, False, "every page on the web"),
         ({**HERE, "cors": ("shop.example.com",)}, False, "not an origin"),
         ({**HERE, "cors": ("https://shop.example.com/",)}, False, "not an origin"),
+        ({**HERE, "hostnames": ("",)}, False, "not a host name"),
+        ({**HERE, "hostnames": ("https://shop.example.com",)}, False, "not a host name"),
         ({**HERE, "workers": 2, "health_port": 9000}, False, "cannot share the health port"),
     ],
 )
@@ -44,6 +46,7 @@ def test_settings_that_do_not_fit_together_are_refused(options: Any, has_tokens:
         ({**HERE, "public": True, "cors": ("*",)}, False),
         ({**HERE, "proxies": 1}, True),
         ({**HERE, "cors": ("https://shop.example.com", "http://localhost:3000", "http://[::1]:80")}, False),
+        ({**HERE, "hostnames": ("shop.example.com", ".Example.com", "b\xfccher.example:80")}, False),
         ({**HERE, "workers": 2, "health_port": 0}, False),
     ],
 )

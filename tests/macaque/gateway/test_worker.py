@@ -12,12 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fronts import Front, rest_of, running_front
-from processes import Server, wait_until
+from processes import Server, Spawn, wait_until
 from shops import Shop
 
 HOST = b"Host: localhost\r\n"
 JSON = HOST + b"Content-Type: application/json\r\n"
 POST = b"POST /shop/list HTTP/1.1\r\n"
+HURRIED = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import socket
+from macaque.gateway import gateway, serving, worker
+from macaque.gateway.settings import Settings
+serving.HEAD_SECONDS = 1
+gateway.BODY_SECONDS = worker.SLOW = 2.0
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    serving.Serving(Settings(allow=("shop/#",)), listening.fileno()).run()
+"""
+"""A gateway whose limits in time are a tenth of the usual ones."""
 
 
 @pytest.mark.parametrize(
@@ -159,20 +171,21 @@ def test_a_body_that_ends_early_runs_nothing(front: Front) -> None:
 
 def slow_head(front: Front) -> tuple[bytes, float]:
     """Send a head byte by byte. Return what comes back, and the seconds until then."""
+    began = time.monotonic()
     with front.connection() as opened:
-        return _dripped(opened, b"POST /shop/list HTTP/1.1\r\nX: " + b"a" * 100)
+        return _dripped(opened, b"POST /shop/list HTTP/1.1\r\nX: " + b"a" * 100, began)
 
 
 def slow_body(front: Front) -> tuple[bytes, float]:
     """Send a body byte by byte."""
+    began = time.monotonic()
     with front.connection() as opened:
         opened.sendall(POST + JSON + b"Content-Length: 1000\r\n\r\n")
-        return _dripped(opened, b" " * 1000)
+        return _dripped(opened, b" " * 1000, began)
 
 
-def _dripped(opened: socket.socket, text: bytes) -> tuple[bytes, float]:
-    began = time.monotonic()
-    opened.settimeout(0.5)
+def _dripped(opened: socket.socket, text: bytes, began: float) -> tuple[bytes, float]:
+    opened.settimeout(0.05)
     for byte in text:
         try:
             opened.sendall(bytes([byte]))
@@ -188,8 +201,8 @@ def no_reader(front: Front) -> tuple[bytes, float]:
     """Ask for large answers, and read none of them."""
     body = b'"' + b"a" * 1_000_000 + b'"'
     asking = (POST + JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body) * 20
+    began = time.monotonic()
     with front.connection() as opened:
-        began = time.monotonic()
         opened.settimeout(60)
         try:
             opened.sendall(asking)
@@ -198,14 +211,21 @@ def no_reader(front: Front) -> tuple[bytes, float]:
     raise AssertionError("the gateway has read it all")
 
 
-def test_slow_callers_lose_their_places(front: Front) -> None:
+@pytest.fixture
+def hurried(shared_server: Server, shop: Shop, spawn: Spawn) -> Front:
+    front = Front(spawn(["-c", HURRIED], env={"MACAQUE_BROKER": shared_server.url}))
+    wait_until(lambda: front.call("shop/list").status == 200, what="the services")
+    return front
+
+
+def test_slow_callers_lose_their_places(hurried: Front) -> None:
     with ThreadPoolExecutor(3) as pool:
-        head, body, reader = (pool.submit(each, front) for each in (slow_head, slow_body, no_reader))
-        assert head.result()[0] == b"" and 5 < head.result()[1] < 20
-        assert body.result()[0] == b"HTTP/1.1 408" and 10 < body.result()[1] < 40
-        assert reader.result()[0] == b"" and 10 < reader.result()[1] < 50
-    assert front.call("shop/list").status == 200
-    assert "Traceback" not in front.process.log()
+        head, body, reader = (pool.submit(each, hurried) for each in (slow_head, slow_body, no_reader))
+        assert head.result()[0] == b"" and 0.5 < head.result()[1] < 10
+        assert body.result()[0] == b"HTTP/1.1 408" and 1 < body.result()[1] < 20
+        assert reader.result()[0] == b"" and 1 < reader.result()[1] < 30
+    assert hurried.call("shop/list").status == 200
+    assert "Traceback" not in hurried.process.log()
 
 
 def test_a_request_line_by_line_in_small_pieces_is_served(front: Front) -> None:

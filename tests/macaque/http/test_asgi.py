@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 import macaque
 from macaque.http import events
@@ -178,12 +181,27 @@ def test_a_body_may_come_in_pieces_and_not_for_ever(services: Services) -> None:
     run(pieces)
 
 
-def test_a_caller_that_leaves_before_its_body_is_not_answered(services: Services) -> None:
+def test_a_caller_that_leaves_before_its_body_runs_nothing(services: Services) -> None:
     async def left() -> None:
-        caller = Caller(services.app.asgi)
+        caller = Caller(services.app.asgi, path="/stuck")
         caller.incoming = asyncio.Queue()
         caller.leave()
-        assert (await caller.run()).sent == []
+        assert (await caller.run()).status == 503
+
+    run(left)
+    assert not services.begun.is_set()
+
+
+def test_a_middleware_that_waits_for_an_answer_gets_one_when_the_caller_leaves(services: Services) -> None:
+    async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    async def left() -> None:
+        caller = Caller(BaseHTTPMiddleware(services.app.asgi, pass_on), path="/stuck")
+        running = asyncio.ensure_future(caller.run())
+        await asyncio.get_running_loop().run_in_executor(None, services.begun.wait, BOUND)
+        caller.leave()
+        assert (await running).status == 503
 
     run(left)
 
@@ -194,8 +212,7 @@ def test_a_caller_that_leaves_cancels_its_call(services: Services) -> None:
         running = asyncio.ensure_future(caller.run())
         await asyncio.get_running_loop().run_in_executor(None, services.begun.wait, BOUND)
         caller.leave()
-        await running
-        assert caller.sent == []
+        assert (await running).status == 503
 
     run(left)
     assert services.ended.wait(BOUND)

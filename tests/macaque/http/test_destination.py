@@ -53,6 +53,19 @@ def test_a_request_is_accepted_when_it_is_given_out_and_a_one_way_message_at_onc
     assert send.told == [Outcome.ACCEPTED] * 3
 
 
+def test_an_interrupt_while_a_message_is_given_out_frees_its_place(transport: LocalTransport, send: Sender) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    held: list[Any] = []
+    destination = transport.subscribe("a", credit=1, lane=transport.lane(1), on_delivery=held.append)
+    with pytest.raises(KeyboardInterrupt):
+        transport.publish("a", encode(Message(body="first", to="a")), on_outcome=interrupt)
+    assert destination.held == 0
+    send("a", "second")
+    wait_until(lambda: [body(each) for each in held] == ["second"], BOUND)
+
+
 def test_a_message_whose_time_is_over_is_not_given_out(transport: LocalTransport, send: Sender) -> None:
     held: list[Any] = []
     transport.subscribe("a", credit=1, on_delivery=held.append)
@@ -130,6 +143,16 @@ def test_a_function_that_raises_without_a_lane_is_logged_and_does_not_get_its_me
     assert destination.held == 0
 
 
+@pytest.mark.parametrize("in_lane", [False, True])
+def test_a_function_that_returns_true_settles_its_message(
+    transport: LocalTransport, send: Sender, in_lane: bool
+) -> None:
+    lane = transport.lane(1) if in_lane else None
+    subscription = transport.subscribe("a", credit=1, lane=lane, on_delivery=lambda delivery: True)
+    send("a")
+    wait_until(lambda: send.told == [Outcome.ACCEPTED] and subscription.held == 0)
+
+
 def test_a_full_destination_rejects(transport: LocalTransport, send: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destination, "MOST_WAITING", 2)
     held: list[Any] = []
@@ -157,8 +180,11 @@ def test_a_destination_is_full_by_its_bytes_too_and_makes_room_for_what_is_alive
     assert send.told == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.REJECTED]
 
 
-def test_without_credit_a_destination_keeps_nothing(transport: LocalTransport, send: Sender) -> None:
+def test_without_credit_a_destination_keeps_nothing_and_says_so(
+    transport: LocalTransport, send: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
     destination = transport.subscribe("a", credit=0, on_delivery=lambda delivery: None)
     send("a")
     assert send.told == [Outcome.ACCEPTED]
     assert not destination.waiting
+    assert caplog.messages == ["a message to a is lost, because nothing keeps it inside of a process"]

@@ -19,6 +19,7 @@ from processes import Process, wait_until
 BOUND = 20.0
 
 SERVICES = """
+import asyncio
 import os
 import time
 
@@ -51,6 +52,15 @@ def count(data):
         yield from range(data)
     finally:
         ended.append(data)
+
+
+@app.service("begun")
+async def begun(data):
+    print("it has begun", flush=True)
+    try:
+        await asyncio.sleep(1.0)
+    finally:
+        print("it has ended", flush=True)
 
 
 @app.service("ended")
@@ -100,6 +110,9 @@ import fastapi
 from shop import asgi
 app = fastapi.FastAPI()
 app.get("/")(lambda: "page")
+@app.middleware("http")
+async def pass_on(request, call_next):
+    return await call_next(request)
 app.mount("/api", asgi)
 """,
     "in_starlette.py": """
@@ -204,6 +217,8 @@ def test_every_kind_of_answer_comes_over_every_server(site: Site) -> None:
     assert site.post("/echo?a=5", 5)[0] == 400
     with site.ask("GET", "/echo?a=5&b=%C3%BC") as answer:
         assert json.loads(answer.read()) == {"a": "5", "b": "ü"}
+    query = b"GET %s/echo?a=\xc3\xbc HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % site.prefix.encode()
+    assert b" 400 " in site.talk(query).partition(b"\r\n")[0]
     with site.ask("HEAD", "/echo?a=5") as answer:
         assert (answer.status, answer.getheader("Content-Length"), answer.read()) == (200, "9", b"")
     with site.ask("GET", "/pid") as answer:
@@ -236,18 +251,30 @@ def test_bodies_of_every_kind(site: Site) -> None:
         assert b" 400 " in site.talk(head + b"Content-Length: %s\r\n\r\n12345" % length).partition(b"\r\n")[0]
     assert b" 413 " in site.talk(head + b"Content-Length: 2000000\r\n\r\n").partition(b"\r\n")[0]
     assert b"12345" in site.talk(head + b"Content-Length: 5\r\n\r\n12345 and more")
+    assert b" 4" in site.talk(head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n5\r\n0\r\n\r\n")[:12]
     with socket.create_connection(("127.0.0.1", site.port), BOUND) as raw:
         raw.sendall(head + b"Content-Length: 5\r\n\r\n12")
         raw.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):
             assert b" 200 " not in raw.recv(65536)
     assert site.post("/echo", 5) == (200, 5)
+    assert "a request over HTTP failed" not in site.process.log()
 
 
 def test_a_caller_that_leaves_a_stream_ends_its_generator(site: Site) -> None:
     with site.ask("POST", "/count", "1000000000", {"Content-Type": "application/json"}) as answer:
         assert answer.read(14) == b"id: 0\ndata: 0\n"
     wait_until(lambda: 10**9 in site.post("/ended")[1], BOUND)
+
+
+def test_a_caller_that_leaves_a_call_is_no_error(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port), BOUND) as raw:
+        raw.sendall(b"POST %s/begun HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % site.prefix.encode())
+        site.process.expect("it has begun")
+    assert site.post("/echo", 5) == (200, 5)
+    wait_until(lambda: "it has ended" in site.process.log(), BOUND)
+    assert site.post("/echo", 5) == (200, 5)
+    assert "Traceback" not in site.process.log().partition("it has begun")[2]
 
 
 def test_a_framework_keeps_its_own_pages(site: Site) -> None:

@@ -35,6 +35,16 @@ def test_a_key_that_is_in_flight_is_a_problem(app: macaque.Server, client: macaq
     assert first.result() == 5
 
 
+def test_data_that_can_be_read_but_not_sent_is_a_problem(client: macaque.Client) -> None:
+    data: list[object] = []
+    for _ in range(100_000):
+        data = [data]
+    for send in sending.send, sending.stream, sending.notify:
+        with pytest.raises(Problem, match="nested too deeply") as caught:
+            send(client, wanted(data))
+        assert caught.value.status == 400
+
+
 def test_an_answer_names_the_trace(app: macaque.Server, client: macaque.Client) -> None:
     trace = Trace(PARENT)
     request = wanted(5, trace=trace)

@@ -18,7 +18,7 @@ from macaque.http import events
 from macaque.http.answer import Problem
 from macaque.http.request import Limits
 from macaque.http.wsgi import Wsgi
-from macaque.observe.discovery import ServiceInfo
+from macaque.observe.info import ServiceInfo
 from processes import wait_until
 
 BOUND = 10.0
@@ -200,6 +200,15 @@ def test_a_length_that_is_none_is_refused(app: macaque.Server, behind: Behind) -
 
 def test_a_body_that_is_shorter_than_its_length_is_refused(http: Http) -> None:
     assert send(http, CONTENT_LENGTH="10", **{"wsgi.input": io.BytesIO(b"5")}).status_code == 400
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), EOFError("an error of the server's own")])
+def test_a_body_that_cannot_be_read_is_refused(http: Http, error: Exception) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise error
+
+    assert send(http, CONTENT_LENGTH="10", **{"wsgi.input": Broken()}).status_code == 400
 
 
 def test_a_body_without_a_length_is_read_if_the_server_ends_it(http: Http) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 import macaque
 import macaque.testing
-from macaque.observe.discovery import TOPIC, ServerInfo, ask
+from macaque.observe.discovery import TOPIC, ask
+from macaque.observe.info import ServerInfo
 from mqlight.server.users import hashed
 from processes import Server, start_server, wait_until
 

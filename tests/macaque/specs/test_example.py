@@ -33,7 +33,8 @@ def test_the_example_of_any_type_is_data_of_that_type(annotation: Any) -> None:
 
 @pytest.mark.parametrize("annotation, data", [
     (int, 1), (float, 1.5), (str, "text"), (bool, True), (None, None), (bytes, "bWFjYXF1ZQ=="), (list[int], [1]),
-    (dict[str, int], {"key": 1}), (tuple[int, str], [1, "text"]), (Place, [1.5, 0.0]),
+    (dict[str, int], {"key": 1}), (dict[Annotated[str, msgspec.Meta(min_length=9)], int], {"texttextt": 1}),
+    (tuple[int, str], [1, "text"]), (Place, [1.5, 0.0]),
     (Cat, {"type": "cat", "livesLeft": 1}),
     (Line, {"item": "text", "count": 1}), (Node, {"value": 1, "next": None}), (int | str | None, 1),
     (Order, {"lines": [{"item": "text", "count": 1}], "size": "small", "until": "2026-12-01"}),
