@@ -21,6 +21,7 @@ import msgspec
 from macaque.transport import Lane
 from mqlight.amqp.message import decode, decode_properties, delivery_count, encode, time_to_live
 from mqlight.amqp.types import Condition, Outcome
+from mqlight.delivery import hand_over
 from mqlight.log import Log, report
 from mqlight.outgoing import OnOutcome
 
@@ -172,7 +173,7 @@ class Destination:
         try:
             message.tell(Outcome.ACCEPTED)
             if self._lane is not None:
-                self._lane.submit(self._run, delivery)
+                self._lane.submit(hand_over, delivery, self._on_delivery)
                 return
         except BaseException:  # of a signal's handler: its sender gets it, and the place is free again
             delivery.accept()
@@ -183,14 +184,6 @@ class Destination:
         except BaseException:
             report(log, self._on_delivery)
             delivery.accept()  # it would fail again at once
-
-    def _run(self, delivery: Delivery) -> None:
-        try:
-            if self._on_delivery(delivery) is True:
-                delivery.accept()
-        except BaseException:
-            delivery.fail()
-            raise
 
     def settle(self, delivery: Delivery, back: Message | None, data: bytes | None = None) -> bool:
         """Note the answer to a message. Return False if there was one, or this is closed.
